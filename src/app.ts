@@ -1,0 +1,228 @@
+/**
+ * The composition root: what an issuer consists of is put together here. What it makes has no process, no
+ * environment and no port of its own.
+ */
+import { availableParallelism } from 'node:os'
+import { RefusalSampler } from './audit/sampler.ts'
+import { checkLimitsFor, ImportedSecretChecker } from './client/imported-secret.ts'
+import { SecretUse } from './client/secret-use.ts'
+import { type Settings, toBlockList } from './config.ts'
+import { createAddressOf } from './http/address.ts'
+import type { Check } from './http/health.ts'
+import { Metrics } from './http/metrics.ts'
+import { RefusalLog } from './http/refusal-log.ts'
+import { createMetricsServer, createServer } from './http/server.ts'
+import { type Provisioned, provisionKeys } from './key/provision.ts'
+import { KeyRingOpener, type SignerHook } from './key/ring.ts'
+import { type Clock, systemClock } from './lib/clock.ts'
+import { describeError, type Log } from './lib/log.ts'
+import { pause } from './lib/pause.ts'
+import { Registry } from './registry/registry.ts'
+import { openStore } from './store/open-store.ts'
+import type { Store } from './store/store.ts'
+import { TokenIssuer } from './token/issue.ts'
+
+const flushMilliseconds = 5_000
+const pruneMilliseconds = 60_000
+const prunePauseMilliseconds = 100
+const pruneBatch = 1_000
+
+/** What a test puts in place of the machine. */
+export interface AppOptions {
+  readonly clock?: Clock
+  readonly log: Log
+  readonly signerHook?: SignerHook
+}
+
+/** A start that stopped because the database names another issuer. */
+export class IssuerMismatch extends Error {
+  constructor(stored: string, wanted: string) {
+    super(
+      `the database belongs to the issuer ${stored}, not ${wanted}, and its tokens name that: set MAYFLY_ISSUER=${stored}, or accept the new one with \`mayfly db accept-issuer ${wanted}\``,
+    )
+    this.name = 'IssuerMismatch'
+  }
+}
+
+/** An issuer with its store open and its keys tested, which does not know its URL yet. */
+export interface PreparedApp {
+  readonly store: Store
+  readonly provisioned: Provisioned
+  /** @throws IssuerMismatch, StoreUnavailable */
+  start(issuer: string): Promise<App>
+  close(): Promise<void>
+}
+
+export interface App {
+  /** Answers requests of the main port, and of the metrics port. */
+  readonly main: ReturnType<typeof createServer>
+  readonly metrics: ReturnType<typeof createServer>
+  /** Turns readiness off, so that a load balancer looks elsewhere. */
+  markDraining(): void
+  /** Writes what is still in memory and closes the store. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens the store and the key ring.
+ *
+ * @throws StoreOpenError, KeyMaterialError, StoreUnavailable: each with one sentence that says what to do
+ */
+export async function prepareApp(settings: Settings, options: AppOptions): Promise<PreparedApp> {
+  const clock = options.clock ?? systemClock
+  const events: { metrics?: Metrics; failing: boolean } = { failing: false }
+  const store = openStore(settings.databasePath, {
+    create: true,
+    examine: true,
+    clock,
+    events: {
+      onCommit: (acts, seconds) => {
+        events.failing = false
+        events.metrics?.commitActs.observe(acts)
+        events.metrics?.commitSeconds.observe(seconds)
+      },
+      onFailure: (error) => {
+        events.failing = true
+        events.metrics?.commitFailures.inc()
+        options.log.error({ err: describeError(error) }, 'commit failed')
+      },
+    },
+  })
+  try {
+    await store.checkWritable()
+    const provisioned = await provisionKeys(store, settings.masterKeyFile, clock)
+    const registry = new Registry(store, new KeyRingOpener(provisioned.masterKey, options.signerHook), clock)
+    await registry.view()
+    const parts = { settings, store, registry, clock, log: options.log, events }
+    return { store, provisioned, start: (issuer) => startApp(parts, issuer), close: () => store.close() }
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+interface Parts {
+  readonly settings: Settings
+  readonly store: Store
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly log: Log
+  readonly events: { metrics?: Metrics; readonly failing: boolean }
+}
+
+async function startApp(parts: Parts, issuer: string): Promise<App> {
+  const { settings, store, registry, clock, log } = parts
+  const stored = await store.setIssuer(issuer, 'server')
+  if (stored !== issuer) throw new IssuerMismatch(stored, issuer)
+  const checker = new ImportedSecretChecker(checkLimitsFor(availableParallelism()))
+  const secretUse = new SecretUse(store, clock)
+  const metrics = createMetrics(checker, registry)
+  parts.events.metrics = metrics
+  const refusals = new RefusalLog({ audit: store, registry, sampler: new RefusalSampler(clock), metrics, log })
+  let draining = false
+  const serverParts = {
+    token: {
+      issuer,
+      registry,
+      tokens: new TokenIssuer({ ...settings, issuer }, store, clock),
+      checker,
+      secretUse,
+      clock,
+      metrics,
+    },
+    jwksMaxAgeSeconds: settings.jwksMaxAgeSeconds,
+    refusals,
+    metrics,
+    clock,
+    log,
+    addressOf: createAddressOf(toBlockList(settings.trustedProxies)),
+    hasMetricsListener: settings.metricsListen !== undefined,
+    checkReadiness: () => checkReadiness(parts, issuer, draining),
+  }
+  const background = new AbortController()
+  const jobs = [
+    repeat(flushMilliseconds, background.signal, log, async () => {
+      await secretUse.flush()
+      await refusals.flush()
+    }),
+    repeat(pruneMilliseconds, background.signal, log, () => prune(parts, background.signal)),
+  ]
+  return {
+    main: createServer(serverParts),
+    metrics: createMetricsServer(serverParts),
+    markDraining: () => {
+      draining = true
+    },
+    close: async () => {
+      background.abort()
+      await Promise.all(jobs)
+      await lastWrites(
+        log,
+        () => secretUse.flush(),
+        () => refusals.flush(true),
+      )
+      await store.close()
+    },
+  }
+}
+
+function createMetrics(checker: ImportedSecretChecker, registry: Registry): Metrics {
+  return new Metrics({
+    secretChecks: () => checker.load,
+    keys: () => registry.lastRing?.keys ?? [],
+  })
+}
+
+// Runs a job now and then until the signal. A job that fails is logged and runs again at its next time.
+async function repeat(everyMs: number, signal: AbortSignal, log: Log, job: () => Promise<void>): Promise<void> {
+  for (;;) {
+    await pause(everyMs, signal)
+    if (signal.aborted) return
+    await job().catch((error: unknown) => log.warn({ err: describeError(error) }, 'background job failed'))
+  }
+}
+
+async function lastWrites(log: Log, ...writes: (() => Promise<void>)[]): Promise<void> {
+  for (const write of writes) {
+    await write().catch((error: unknown) => log.warn({ err: describeError(error) }, 'not written at the end'))
+  }
+}
+
+// Small batches with pauses: requests share the transactions, and none of them shall wait for a long one.
+async function prune({ settings, store, clock }: Parts, signal: AbortSignal): Promise<void> {
+  const now = clock.nowMilliseconds()
+  const before = {
+    issuance: now - settings.auditIssuanceRetentionSeconds * 1000,
+    others: now - settings.auditRetentionSeconds * 1000,
+    limit: pruneBatch,
+  }
+  while (!signal.aborted && (await store.pruneAudit(before)) === pruneBatch) await pause(prunePauseMilliseconds, signal)
+}
+
+async function checkReadiness(parts: Parts, issuer: string, draining: boolean): Promise<readonly Check[]> {
+  return [
+    { name: 'accepting', ok: !draining, ...(draining ? { detail: 'shutting down' } : {}) },
+    await attempt('store', async () => {
+      // A store that failed last time is ready when it can be written again, whether or not anybody asks for tokens.
+      if (parts.events.failing) await parts.store.checkWritable()
+      else await parts.store.readRegistrySequence()
+    }),
+    await attempt('keys', async () => {
+      const { ring } = await parts.registry.decide(async (view) => view)
+      ring.activeSigner(parts.settings.signingAlg)
+    }),
+    await attempt('issuer', async () => {
+      const view = await parts.registry.decide(async (current) => current)
+      if (view.issuer !== issuer) throw new Error('the database has another issuer')
+    }),
+  ]
+}
+
+async function attempt(name: string, run: () => Promise<void>): Promise<Check> {
+  try {
+    await run()
+    return { name, ok: true }
+  } catch {
+    return { name, ok: false, detail: 'failed; the log says why' }
+  }
+}

@@ -1,0 +1,94 @@
+import type { RequestId } from '../lib/id.ts'
+import type { Reason } from '../oauth/errors.ts'
+
+/** Who made a change: `cli:` and the name of the operating system's user, or `server` for what the server does by itself. */
+export type Actor = `cli:${string}` | 'server'
+
+/** Where a request came from, as far as it may be believed. */
+export interface Origin {
+  readonly requestId: RequestId
+  readonly address: string
+}
+
+/**
+ * A token that was issued. Its key is the token's `jti`, its moment the one inside it. `expiresAt` is in seconds
+ * since the epoch, as in the token.
+ */
+export interface IssuanceRecord extends Origin {
+  readonly jti: string
+  readonly clientId: string
+  readonly subject: string
+  readonly grantType: string
+  /** The secret that proved the client. */
+  readonly secretId: string
+  readonly audience: string
+  readonly scope?: string
+  readonly kid: string
+  readonly expiresAt: number
+}
+
+/** What is known of a refused request. A `client_id` is named only when a client has it: anything else may be a secret in the wrong field. */
+export interface RefusedRequest extends Origin {
+  readonly type: 'token.refused'
+  readonly reason: Reason
+  readonly grantType?: string
+  readonly clientId?: string
+  /** First 12 hex digits of the SHA-256 of a `client_id` that no client has. */
+  readonly clientIdHash?: string
+  /** The id inside the secret that was presented, when that has the form of a secret of ours. */
+  readonly secretId?: string
+}
+
+/** Refusals of one address that came faster than they are recorded one by one. */
+export interface SampledRefusals {
+  readonly type: 'token.refusals_sampled'
+  readonly address: string
+  readonly counts: Partial<Record<Reason, number>>
+}
+
+/** What was changed, in the words of the command that changed it. */
+export type Change =
+  | { readonly type: 'resource.created' | 'resource.updated' | 'resource.deleted'; readonly resource: string }
+  | { readonly type: 'client.created' | 'client.updated'; readonly clientId: string }
+  | { readonly type: 'client.disabled' | 'client.enabled' | 'client.deleted'; readonly clientId: string }
+  | {
+      readonly type: 'secret.created' | 'secret.imported' | 'secret.revoked'
+      readonly clientId: string
+      readonly secretId: string
+    }
+  | { readonly type: 'key.staged' | 'key.activated'; readonly kid: string }
+  | { readonly type: 'store.claimed'; readonly storeId: string }
+  | { readonly type: 'issuer.set' | 'issuer.accepted'; readonly issuer: string }
+
+/** A change with who made it and what it changed to; `detail` is plain JSON without secrets. */
+export type ChangeRecord = Change & { readonly actor: Actor; readonly detail?: Readonly<Record<string, unknown>> }
+
+/** Everything that goes to the audit trail, tokens apart. */
+export type AuditEvent = RefusedRequest | SampledRefusals | ChangeRecord
+
+export type AuditEventType = AuditEvent['type']
+
+/** The types that `audit list --type` takes. */
+export const auditTypes = [
+  'token.issued',
+  'token.refused',
+  'token.refusals_sampled',
+  'resource.created',
+  'resource.updated',
+  'resource.deleted',
+  'client.created',
+  'client.updated',
+  'client.disabled',
+  'client.enabled',
+  'client.deleted',
+  'secret.created',
+  'secret.imported',
+  'secret.revoked',
+  'key.staged',
+  'key.activated',
+  'store.claimed',
+  'issuer.set',
+  'issuer.accepted',
+] as const satisfies readonly (AuditEventType | 'token.issued')[]
+
+export type AuditType = (typeof auditTypes)[number]

@@ -1,0 +1,195 @@
+/** From the command line to a command, and from what it did to output and exit code: 0 done, 1 refused or failed, 2 wrong use. */
+import { userInfo } from 'node:os'
+import { createInterface } from 'node:readline/promises'
+import { CommanderError, Option, Command as Program } from 'commander'
+import type { Actor } from '../audit/event.ts'
+import { ConfigError, parseSettings, readEnvironment } from '../config.ts'
+import { systemClock } from '../lib/clock.ts'
+import type { Store } from '../store/store.ts'
+import { type Command, type CommandContext, CommandFailure, type OptionValues, UsageError } from './command.ts'
+import { commands, nouns } from './commands.ts'
+
+const maxStdinBytes = 64 * 1024
+
+/** How this program is called where it runs. */
+const program = import.meta.url.includes('/node_modules/') ? 'npx mayfly' : 'npx --no mayfly'
+
+/** Builds the parser from the table of commands. `run` is called with the command that was named. */
+export function buildProgram(
+  run: (command: Command, args: readonly string[], options: OptionValues) => Promise<void>,
+): Program {
+  const root = new Program('mayfly')
+    .description('Short-lived access tokens for workloads.')
+    .showHelpAfterError('(`--help` says more)')
+    .helpCommand(false)
+  const groups = new Map(
+    Object.entries(nouns).map(([noun, description]) => [
+      noun,
+      root.command(noun).description(description).helpCommand(false),
+    ]),
+  )
+  for (const command of commands) {
+    const [first = '', verb] = command.name.split(' ')
+    const parent = verb === undefined ? root : (groups.get(first) ?? root)
+    addCommand(parent.command(verb ?? first), command, run)
+  }
+  for (const each of [
+    root,
+    ...groups.values(),
+    ...[...groups.values()].flatMap((group) => [...group.commands]),
+    ...root.commands,
+  ]) {
+    each.exitOverride().configureHelp({ showGlobalOptions: false })
+  }
+  return root
+}
+
+function addCommand(
+  parser: Program,
+  command: Command,
+  run: (command: Command, args: readonly string[], options: OptionValues) => Promise<void>,
+): void {
+  parser.description(command.summary).addHelpText('after', `\nExample:\n  ${command.example}`)
+  for (const { name, description } of command.arguments ?? []) parser.argument(name, description)
+  for (const { flags, description, repeats } of command.options ?? []) {
+    const option = new Option(flags, description)
+    if (repeats)
+      option.argParser((value: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), value])
+    parser.addOption(option)
+  }
+  if (command.destroys) parser.option('--yes', 'do not ask')
+  parser.option('--json', 'print one JSON document')
+  parser.action((...all: unknown[]) => {
+    const args = all.slice(0, -2).filter((value) => typeof value === 'string')
+    return run(command, args, parser.opts<OptionValues>())
+  })
+}
+
+async function execute(command: Command, args: readonly string[], options: OptionValues): Promise<void> {
+  const opened: Store[] = []
+  try {
+    const context = createContext(command, options, opened)
+    const printed = await command.run(context, args, options)
+    if (printed !== undefined) {
+      process.stdout.write(`${options.json ? JSON.stringify(printed.json, null, 2) : printed.text}\n`)
+    }
+    if (command.changes) for (const store of opened) context.note(`Changed ${store.location}`)
+  } finally {
+    for (const store of opened) await store.close()
+  }
+}
+
+function createContext(command: Command, options: OptionValues, opened: Store[]): CommandContext {
+  const settings = parseSettings(readEnvironment(process.env, process.cwd()), process.cwd())
+  const note = (line: string): void => void process.stderr.write(`${line}\n`)
+  return {
+    settings,
+    actor: actorName(),
+    program,
+    note,
+    now: () => systemClock.nowMilliseconds(),
+    readStdin: () => readStdin(),
+    confirm: (question) => confirm(question, command.destroys === true && options.yes !== true),
+    openStore: async ({ create } = { create: false }) => {
+      const { openStore } = await import('../store/open-store.ts')
+      const store = openStore(settings.databasePath, { create, examine: false })
+      opened.push(store)
+      return store
+    },
+  }
+}
+
+// Who made a change is part of its record: the user that the operating system knows, whatever the environment says.
+function actorName(): Actor {
+  try {
+    return `cli:${userInfo().username}`
+  } catch {
+    return `cli:uid-${process.getuid?.() ?? 'unknown'}`
+  }
+}
+
+async function readStdin(): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of process.stdin) {
+    const bytes = Buffer.from(chunk as Uint8Array)
+    length += bytes.length
+    if (length > maxStdinBytes) throw new UsageError('stdin is too long: it takes at most 64 KiB')
+    chunks.push(bytes)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+async function confirm(question: string, ask: boolean): Promise<void> {
+  if (!ask || !process.stdin.isTTY || !process.stderr.isTTY) return
+  const prompt = createInterface({ input: process.stdin, output: process.stderr })
+  const answer = await prompt.question(`${question} [y/N] `)
+  prompt.close()
+  if (!/^y(?:es)?$/i.test(answer.trim())) throw new CommandFailure('not confirmed: nothing was changed')
+}
+
+/** The names of errors whose message is a sentence for the user; any other error is a bug. */
+const sentences = new Set([
+  'CommandFailure',
+  'RegistryError',
+  'StoreOpenError',
+  'KeyMaterialError',
+  'IssuerMismatch',
+  'ListenError',
+])
+
+function report(error: unknown, json: boolean): number {
+  if (error instanceof CommanderError) return reportParseError(error, json)
+  const name = error instanceof Error ? error.name : 'Error'
+  const isUse = error instanceof UsageError || error instanceof ConfigError
+  const message = isUse || sentences.has(name) ? (error as Error).message : describeFault(error)
+  writeError(name, message, json)
+  return isUse ? 2 : 1
+}
+
+// The commander writes its own message, and help counts as an error without being one.
+function reportParseError(error: CommanderError, json: boolean): number {
+  if (error.exitCode === 0) return 0
+  if (json) writeError('UsageError', error.message.replace(/^error: /, ''), true)
+  return 2
+}
+
+function describeFault(error: unknown): string {
+  const cause = error instanceof Error ? (error.cause ?? error) : error
+  const detail = cause instanceof Error ? `${cause.name}: ${cause.message}` : typeof cause
+  return `the command failed and changed nothing that it did not report (${detail}): \`mayfly db check\` looks at the database`
+}
+
+function writeError(name: string, message: string, json: boolean): void {
+  process.stderr.write(json ? `${JSON.stringify({ error: name, message })}\n` : `error: ${message}\n`)
+}
+
+/** Runs one command line. @returns the exit code */
+export async function runCommandLine(args: readonly string[]): Promise<number> {
+  const json = args.includes('--json')
+  process.stdout.on('error', ignoreClosedPipe)
+  process.stderr.on('error', ignoreClosedPipe)
+  try {
+    const root = buildProgram(execute)
+    if (json) silence(root)
+    if (args.length === 0) {
+      root.outputHelp({ error: true })
+      return 2
+    }
+    await root.parseAsync([...args], { from: 'user' })
+    return 0
+  } catch (error) {
+    return report(error, json)
+  }
+}
+
+// With --json an error is one JSON document, so commander keeps its own sentence to itself.
+function silence(parser: Program): void {
+  parser.configureOutput({ writeErr: () => {} })
+  for (const command of parser.commands) silence(command)
+}
+
+// Whoever reads may go away (`| head`); that is no reason to fall over.
+function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+}

@@ -1,0 +1,172 @@
+import { type Client, type ClientSettings, isClientId } from '../client/client.ts'
+import { generateSecret, makeSecretId } from '../client/client-secret.ts'
+import type { NewSecret } from '../client/client-store.ts'
+import {
+  defaultCost,
+  formatCost,
+  hashImportedSecret,
+  isAcceptableCost,
+  parseArgonHash,
+} from '../client/imported-secret.ts'
+import type { Secret } from '../lib/secret.ts'
+import type { Store } from '../store/store.ts'
+import { type Command, type CommandContext, type OptionValues, type Printed, UsageError } from './command.ts'
+import { describeClient } from './describe.ts'
+import { printObject } from './print.ts'
+import {
+  listOption,
+  parseAuthMethod,
+  parseGrantTypes,
+  parseName,
+  parseScopes,
+  parseTtl,
+  parseUri,
+  quote,
+  textOption,
+} from './values.ts'
+
+/** The options that `client create` and `client update` share. */
+export const clientOptions = [
+  {
+    flags: '--grant-type <grant>',
+    description: 'a grant that it may use (default: client_credentials)',
+    repeats: true,
+  },
+  { flags: '--scope <scopes>', description: 'the scopes that it may have, with spaces between them' },
+  { flags: '--audience <uri>', description: 'a resource that it may have tokens for', repeats: true },
+  { flags: '--auth-method <method>', description: 'how it proves itself (default: client_secret_basic)' },
+  { flags: '--access-token-ttl <duration>', description: 'life of its tokens, such as 5m' },
+]
+
+/** What the options of a client say; what is not said is absent. @throws UsageError */
+export function parseClientOptions(context: CommandContext, options: OptionValues): Partial<ClientSettings> {
+  const grants = listOption(options, 'grantType')
+  const scope = textOption(options, 'scope')
+  const audiences = listOption(options, 'audience')
+  const method = textOption(options, 'authMethod')
+  const ttl = textOption(options, 'accessTokenTtl')
+  if ((audiences?.length ?? 0) > 64) throw new UsageError('a client takes at most 64 audiences')
+  return {
+    ...(grants === undefined ? {} : { grantTypes: parseGrantTypes(grants) }),
+    ...(scope === undefined ? {} : { scopes: parseScopes(scope) }),
+    ...(audiences === undefined ? {} : { audiences: audiences.map(parseUri) }),
+    ...(method === undefined ? {} : { authMethods: [parseAuthMethod(method)] }),
+    ...(ttl === undefined ? {} : { accessTokenTtlSeconds: parseTtl(ttl, context.settings.accessTokenMaxTtlSeconds) }),
+  }
+}
+
+export const clientCreate: Command = {
+  name: 'client create',
+  summary: 'register a workload and print its secret, once',
+  arguments: [{ name: '<name>', description: 'what people call it, and its client_id unless --client-id is given' }],
+  options: [
+    { flags: '--client-id <id>', description: 'its client_id: letters, digits and ._-, at most 128' },
+    ...clientOptions,
+    {
+      flags: '--secret-stdin',
+      description: 'take its secret from stdin instead of making one (it is kept as argon2id)',
+    },
+    { flags: '--secret-hash <hash>', description: "take the argon2id hash of its secret, '$argon2id$v=19$…'" },
+  ],
+  example: 'mayfly client create billing --audience https://api.example.com --scope "invoices:read"',
+  changes: true,
+  async run(context, [name = ''], options) {
+    const clientId = parseClientId(textOption(options, 'clientId'), name)
+    const settings: ClientSettings = {
+      name: parseName(name),
+      grantTypes: ['client_credentials'],
+      authMethods: ['client_secret_basic'],
+      scopes: [],
+      audiences: [],
+      ...parseClientOptions(context, options),
+    }
+    if (settings.audiences.length === 0) {
+      throw new UsageError(
+        `client ${clientId} needs an audience, or it could not get a token: add \`--audience URI\`; \`${context.program} resource list\` shows what there is`,
+      )
+    }
+    const store = await context.openStore()
+    const { secret, shown } = await chooseSecret(context, store, options)
+    const client = await store.createClient(clientId, settings, secret, context.actor)
+    const { issuer } = await store.readRegistryHead()
+    return printClient(client, secret, shown, issuer ?? 'ISSUER')
+  },
+}
+
+function parseClientId(given: string | undefined, name: string): string {
+  const clientId = given ?? name
+  if (isClientId(clientId)) return clientId
+  throw new UsageError(
+    `${quote(clientId)} is not a client_id: it takes up to 128 letters, digits and ._-${given === undefined ? '; give one with `--client-id` beside the name' : ''}`,
+  )
+}
+
+interface ChosenSecret {
+  readonly secret: NewSecret
+  /** The text of a generated secret, to be shown once. */
+  readonly shown?: Secret
+}
+
+async function chooseSecret(context: CommandContext, store: Store, options: OptionValues): Promise<ChosenSecret> {
+  const hash = textOption(options, 'secretHash')
+  const fromStdin = options.secretStdin === true
+  if (hash !== undefined && fromStdin)
+    throw new UsageError('--secret-hash and --secret-stdin are both given: keep one of them')
+  if (hash !== undefined) return { secret: { kind: 'imported', secretId: makeSecretId(), argon2id: parseHash(hash) } }
+  if (fromStdin) return { secret: await importSecret(await context.readStdin(), store) }
+  const { secretId, sha256, secret } = generateSecret()
+  return { secret: { kind: 'generated', secretId, sha256 }, shown: secret }
+}
+
+function parseHash(hash: string): string {
+  const cost = parseArgonHash(hash)
+  if (cost === undefined)
+    throw new UsageError(
+      "--secret-hash takes an argon2id hash in PHC form, '$argon2id$v=19$m=19456,t=2,p=1$salt$hash'; put it in single quotes",
+    )
+  if (isAcceptableCost(cost)) return hash
+  throw new UsageError(
+    `--secret-hash costs ${formatCost(cost)}: it takes 7168 to 65536 KiB of memory, memory times passes from 35000 to 262144, and at most 4 lanes`,
+  )
+}
+
+async function importSecret(input: string, store: Store): Promise<NewSecret> {
+  const text = input.replace(/\r?\n$/, '')
+  if (!/^[^\p{Cc}]{8,256}$/u.test(text))
+    throw new UsageError('the secret on stdin takes 8 to 256 characters on one line')
+  if (text.startsWith('mfs_'))
+    throw new UsageError('the secret on stdin begins with mfs_, which only generated secrets do')
+  const { importedCost } = await store.readRegistryHead()
+  return {
+    kind: 'imported',
+    secretId: makeSecretId(),
+    argon2id: await hashImportedSecret(text, importedCost ?? defaultCost),
+  }
+}
+
+function printClient(client: Client, secret: NewSecret, shown: Secret | undefined, issuer: string): Printed {
+  const { secrets: _, updated_at: __, disabled_at: ___, ...described } = describeClient(client)
+  const json = {
+    ...described,
+    secret_id: secret.secretId,
+    ...(shown === undefined ? {} : { client_secret: shown.reveal() }),
+    client_secret_expires_at: 0,
+  }
+  return printObject(json, [
+    '',
+    ...(shown === undefined ? [] : ['This is the only time that the secret is shown.', '']),
+    'A token for it:',
+    `  ${curlFor(client, shown?.reveal() ?? 'SECRET', issuer)}`,
+  ])
+}
+
+/** The command that gets a token, ready to paste: ids and generated secrets need no quoting. */
+export function curlFor(client: Client, secret: string, issuer: string): string {
+  const [audience = ''] = client.audiences
+  const resource = client.audiences.length > 1 ? ` --data-urlencode 'resource=${audience}'` : ''
+  const credentials =
+    client.authMethods[0] === 'client_secret_post'
+      ? `-d client_id=${client.clientId} -d client_secret=${secret}`
+      : `-u ${client.clientId}:${secret}`
+  return `curl -s ${credentials} -d grant_type=client_credentials${resource} ${issuer}/token`
+}

@@ -1,0 +1,47 @@
+import type { Client, SecretFacts } from '../client/client.ts'
+import type { Resource } from '../resource/resource.ts'
+import { timestamp } from './print.ts'
+
+/** A resource as the command line shows it. */
+export function describeResource(resource: Resource) {
+  return {
+    resource: resource.uri,
+    name: resource.name ?? null,
+    scope: resource.scopes.join(' '),
+    alg: resource.alg ?? null,
+    access_token_ttl: resource.accessTokenTtlSeconds ?? null,
+    created_at: timestamp(resource.createdAt),
+    updated_at: timestamp(resource.updatedAt),
+  }
+}
+
+/** A client as the command line shows it: RFC 7591 names, and epoch seconds where that has them. Never a secret. */
+export function describeClient(client: Client) {
+  const [method, ...others] = client.authMethods
+  return {
+    client_id: client.clientId,
+    client_name: client.name,
+    status: client.status,
+    client_id_issued_at: Math.floor(client.createdAt / 1000),
+    grant_types: client.grantTypes,
+    token_endpoint_auth_method: method ?? 'none',
+    also_accepted_auth_methods: others,
+    scope: client.scopes.join(' '),
+    audience: client.audiences,
+    access_token_ttl: client.accessTokenTtlSeconds ?? null,
+    secrets: client.secrets.length,
+    updated_at: timestamp(client.updatedAt),
+    disabled_at: timestamp(client.disabledAt),
+  }
+}
+
+/** What may be shown of a secret. */
+export function describeSecret(secret: SecretFacts & { readonly kind?: string }) {
+  return {
+    secret_id: secret.secretId,
+    ...(secret.kind === undefined ? {} : { kind: secret.kind }),
+    created_at: timestamp(secret.createdAt),
+    expires_at: timestamp(secret.expiresAt),
+    last_used_at: timestamp(secret.lastUsedAt),
+  }
+}

@@ -1,0 +1,101 @@
+/** `mayfly serve` as a process: what it prints, which signals end it, and how. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { generateSecret } from '../client/client-secret.ts'
+import { type Settings, unknownVariables } from '../config.ts'
+import { describeError } from '../lib/log.ts'
+import { createLogger } from '../logger.ts'
+import { type RunningServer, startServer } from '../main.ts'
+import { curlFor } from './client-create.ts'
+import type { CommandContext } from './command.ts'
+
+const devResource = 'https://api.example.test'
+const devScopes = ['demo:read', 'demo:write']
+
+/** Runs a server until SIGTERM or SIGINT. @throws what `startServer` throws */
+export async function runServer(context: CommandContext, dev: boolean): Promise<void> {
+  const folder = dev ? mkdtempSync(join(tmpdir(), 'mayfly-dev-')) : undefined
+  const settings = folder === undefined ? context.settings : devSettings(context.settings, folder)
+  const log = createLogger(settings.logLevel, process.stderr.isTTY === true)
+  try {
+    for (const name of unknownVariables(process.env))
+      log.warn({ variable: name }, 'not a setting of this version: ignored')
+    const ended = catchSignals(log)
+    const server = await startServer(settings, { log })
+    process.stdout.write(`mayfly listening on ${server.url}\n`)
+    if (folder === undefined) printFirstSteps(context, settings, server)
+    else await printDevClient(server)
+    await ended
+    await server.stop()
+  } finally {
+    if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+// What nobody caught is a bug: it is logged, and the process ends rather than go on half alive.
+function catchSignals(log: ReturnType<typeof createLogger>): Promise<void> {
+  process.on('uncaughtException', (error) => {
+    log.error({ err: describeError(error) }, 'uncaught')
+    process.exit(1)
+  })
+  return new Promise((resolve) => {
+    process.once('SIGTERM', () => resolve())
+    process.once('SIGINT', () => resolve())
+  })
+}
+
+function devSettings(settings: Settings, folder: string): Settings {
+  return { ...settings, databasePath: join(folder, 'mayfly.db'), masterKeyFile: join(folder, 'master.key') }
+}
+
+function printFirstSteps(context: CommandContext, settings: Settings, server: RunningServer): void {
+  const { madeKeys, madeMasterKey } = server.prepared.provisioned
+  if (server.issuer !== server.url) process.stdout.write(`issuer ${server.issuer}\n`)
+  if (server.metricsUrl !== undefined) process.stdout.write(`metrics on ${server.metricsUrl}/metrics\n`)
+  if (!madeKeys) return
+  process.stdout.write(
+    [
+      '',
+      'First start. Made:',
+      `  database      ${settings.databasePath}`,
+      `  master key    ${settings.masterKeyFile}${madeMasterKey ? '' : ' (was there)'}`,
+      '  signing keys  ES256 and RS256, one active and one staged each',
+      '',
+      'Keep a copy of the master key apart from the database. Next, in another terminal:',
+      `  ${context.program} resource create https://api.example.com --scope "invoices:read invoices:write"`,
+      `  ${context.program} client create billing --audience https://api.example.com --scope "invoices:read"`,
+      '',
+    ].join('\n'),
+  )
+}
+
+async function printDevClient({ prepared, issuer }: RunningServer): Promise<void> {
+  const { store } = prepared
+  const { secretId, sha256, secret } = generateSecret()
+  await store.createResource(devResource, { scopes: devScopes }, 'server')
+  const client = await store.createClient(
+    'dev',
+    {
+      name: 'dev',
+      grantTypes: ['client_credentials'],
+      authMethods: ['client_secret_basic'],
+      scopes: devScopes,
+      audiences: [devResource],
+    },
+    { kind: 'generated', secretId, sha256 },
+    'server',
+  )
+  process.stdout.write(
+    [
+      '',
+      'For development: database and keys are thrown away at the end.',
+      `  resource  ${devResource}  (${devScopes.join(' ')})`,
+      '  client    dev',
+      '',
+      'A token:',
+      `  ${curlFor(client, secret.reveal(), issuer)}`,
+      '',
+    ].join('\n'),
+  )
+}

@@ -1,0 +1,77 @@
+/** From what stands on the command line to what the registry takes, or a sentence that says what it should have been. */
+import { formatDuration, parseDuration } from '../lib/duration.ts'
+import { type AuthMethod, authMethods, isAuthMethod } from '../oauth/auth-method.ts'
+import { type GrantType, grantTypes, isGrantType } from '../oauth/grant-type.ts'
+import { isResourceIndicator } from '../oauth/resource-indicator.ts'
+import { isScopeToken } from '../oauth/scope.ts'
+import { type OptionValues, UsageError } from './command.ts'
+
+/** The value of an option that takes one. */
+export function textOption(options: OptionValues, name: string): string | undefined {
+  const value = options[name]
+  return typeof value === 'string' ? value : undefined
+}
+
+/** The values of an option that repeats, without repetitions. */
+export function listOption(options: OptionValues, name: string): readonly string[] | undefined {
+  const value = options[name]
+  return Array.isArray(value) ? [...new Set(value as readonly string[])] : undefined
+}
+
+/** A name for people: printable, no control characters, at most 128. */
+export function parseName(text: string): string {
+  if (/^[^\p{C}\p{Z}](?:[^\p{C}\p{Zl}\p{Zp}]{0,126}[^\p{C}\p{Z}])?$/u.test(text)) return text
+  throw new UsageError(`${quote(text)} is not a name: it takes up to 128 printable characters`)
+}
+
+export function parseUri(text: string): string {
+  if (isResourceIndicator(text)) return text
+  throw new UsageError(
+    `${quote(text)} is not a resource: it takes an absolute URI without a fragment, such as https://api.example.com`,
+  )
+}
+
+/** Scope-tokens with spaces between them; an empty text is the empty list. */
+export function parseScopes(text: string): readonly string[] {
+  const scopes = [...new Set(text.split(' ').filter((scope) => scope !== ''))]
+  const wrong = scopes.find((scope) => !isScopeToken(scope))
+  if (wrong !== undefined)
+    throw new UsageError(
+      `${quote(wrong)} is not a scope: it takes printable ASCII without spaces, quotes and backslashes`,
+    )
+  if (scopes.length > 256) throw new UsageError(`${scopes.length} scopes are too many: it takes at most 256`)
+  return scopes
+}
+
+/** Seconds, at most the server's cap. */
+export function parseTtl(text: string, maxSeconds: number): number {
+  const seconds = parseDuration(text)
+  if (seconds !== undefined && seconds <= maxSeconds) return seconds
+  throw new UsageError(
+    `${quote(text)} is not a token life: it takes a duration such as 30s or 5m, at most MAYFLY_ACCESS_TOKEN_MAX_TTL, which is ${formatDuration(maxSeconds)}`,
+  )
+}
+
+export function parseGrantTypes(texts: readonly string[]): readonly GrantType[] {
+  return texts.map((text) => {
+    if (isGrantType(text)) return text
+    throw new UsageError(`${quote(text)} is not a grant type: it takes ${grantTypes.join(', ')}`)
+  })
+}
+
+export function parseAuthMethod(text: string): AuthMethod {
+  if (isAuthMethod(text)) return text
+  throw new UsageError(`${quote(text)} is not an authentication method: it takes ${authMethods.join(' or ')}`)
+}
+
+/** How long ago, or from now: seconds. */
+export function parseSpan(text: string, what: string): number {
+  const seconds = parseDuration(text)
+  if (seconds !== undefined && seconds <= 3650 * 86_400) return seconds
+  throw new UsageError(`${quote(text)} is not ${what}: it takes a duration such as 30s, 5m, 24h or 7d`)
+}
+
+/** As JSON, shortened: nothing in it can move a terminal's cursor. */
+export function quote(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text)
+}

@@ -1,0 +1,126 @@
+/**
+ * Who is asking. One method proves one client; every way of failing answers the same bytes, and the work done depends
+ * on the presented string alone: one look at the registry, and one hash of the class that the string belongs to.
+ */
+import type { Clock } from '../lib/clock.ts'
+import { type AuthMethod, authMethods } from '../oauth/auth-method.ts'
+import { OAuthError, type Reason } from '../oauth/errors.ts'
+import type { Client, ClientSecret } from './client.ts'
+import { generatedPrefix, matchesHash, type SecretId, secretIdOf } from './client-secret.ts'
+import type { ArgonCost, ImportedSecretChecker } from './imported-secret.ts'
+import { type CredentialRequest, methods, type PresentedCredentials } from './methods.ts'
+
+/** Where clients are looked up, at one moment of the registry. */
+export interface ClientLookup {
+  /** `cached` tells whether the answer came from memory. @throws StoreUnavailable */
+  findClient(clientId: string): Promise<{ readonly client: Client | undefined; readonly cached: boolean }>
+  /** Reads a client from the store whatever is in memory. @throws StoreUnavailable */
+  readClient(clientId: string): Promise<unknown>
+  /** The cost of the store's imported secrets, `undefined` when it holds none. */
+  readonly importedCost: ArgonCost | undefined
+}
+
+/** A client that proved itself, and by what. */
+export interface AuthenticatedClient {
+  readonly client: Client
+  readonly secretId: SecretId
+}
+
+/** A request's credentials, taken out once and checked as often as the registry moves under it. */
+export interface Claim extends PresentedCredentials {
+  readonly method: AuthMethod
+  /** The outcome of an argon2id check by the hash it was made on: a second decision must not cost a second one. */
+  readonly checked: Map<string | undefined, boolean>
+}
+
+/**
+ * Takes the client's claim out of a request.
+ *
+ * @throws OAuthError `authentication_several`, `_missing`, `_malformed`, `_scheme_unsupported`, `_method_unsupported`,
+ *   `_client_mismatch`
+ * @see RFC 6749 section 2.3
+ */
+export function parseClaim(request: CredentialRequest): Claim {
+  const used = authMethods.filter((method) => methods[method].isUsed(request))
+  const hasAssertion = ['client_assertion', 'client_assertion_type'].some(
+    (name) => request.form.get(name) !== undefined,
+  )
+  const hasForeignScheme = request.authorization !== undefined && !used.includes('client_secret_basic')
+  if (used.length + Number(hasAssertion) + Number(hasForeignScheme) > 1) throw new OAuthError('authentication_several')
+  if (hasForeignScheme) throw new OAuthError('authentication_scheme_unsupported')
+  if (hasAssertion) throw new OAuthError('authentication_method_unsupported')
+  const [method] = used
+  if (method === undefined) throw new OAuthError('authentication_missing')
+  const presented = methods[method].parse(request)
+  const named = request.form.get('client_id')
+  if (named !== undefined && named !== presented.clientId) throw new OAuthError('authentication_client_mismatch')
+  return { ...presented, method, checked: new Map() }
+}
+
+/**
+ * Proves a claim.
+ *
+ * @throws OAuthError with a reason of `invalid_client`, or `secret_check_busy`
+ * @throws StoreUnavailable
+ * @see RFC 6749 section 5.2
+ */
+export async function authenticateClient(
+  claim: Claim,
+  lookup: ClientLookup,
+  checker: ImportedSecretChecker,
+  clock: Clock,
+): Promise<AuthenticatedClient> {
+  const { client, cached } = await lookup.findClient(claim.clientId)
+  const proof = await checkSecret(claim, client, lookup.importedCost, checker)
+  const refusal = judge(claim, client, proof, clock.nowMilliseconds())
+  if (client !== undefined && proof !== undefined && refusal === undefined) return { client, secretId: proof.secretId }
+  // A client in memory would be refused sooner than one that does not exist: both cost one read of the store.
+  if (cached) await lookup.readClient(claim.clientId)
+  throw new OAuthError(refusal ?? 'secret_wrong')
+}
+
+function judge(
+  claim: Claim,
+  client: Client | undefined,
+  proof: ClientSecret | undefined,
+  now: number,
+): Reason | undefined {
+  if (client === undefined) return 'client_unknown'
+  if (client.status === 'disabled') return 'client_disabled'
+  if (client.authMethods.length === 0) return 'client_public'
+  if (proof === undefined) return knowsSecret(claim, client) ? 'secret_wrong' : 'secret_unknown'
+  if (proof.expiresAt !== undefined && proof.expiresAt <= now) return 'secret_expired'
+  if (!client.authMethods.includes(claim.method)) return 'authentication_method_not_registered'
+  return undefined
+}
+
+function knowsSecret(claim: Claim, client: Client): boolean {
+  const id = secretIdOf(claim.secret.reveal())
+  return id === undefined || client.secrets.some((secret) => secret.secretId === id)
+}
+
+/** The client's secret that was presented, expired or not. */
+async function checkSecret(
+  claim: Claim,
+  client: Client | undefined,
+  importedCost: ArgonCost | undefined,
+  checker: ImportedSecretChecker,
+): Promise<ClientSecret | undefined> {
+  const presented = claim.secret.reveal()
+  if (presented.startsWith(generatedPrefix)) return checkGenerated(presented, client)
+  if (importedCost === undefined) return undefined
+  const secret = client?.secrets.find((candidate) => candidate.kind === 'imported')
+  const argon2id = secret?.kind === 'imported' ? secret.argon2id : undefined
+  const matched = claim.checked.get(argon2id) ?? (await checker.matches(presented, argon2id, importedCost))
+  claim.checked.set(argon2id, matched)
+  return matched ? secret : undefined
+}
+
+const noHash = new Uint8Array(32)
+
+function checkGenerated(presented: string, client: Client | undefined): ClientSecret | undefined {
+  const id = secretIdOf(presented)
+  const secret = client?.secrets.find((candidate) => candidate.kind === 'generated' && candidate.secretId === id)
+  const matched = matchesHash(presented, secret?.kind === 'generated' ? secret.sha256 : noHash)
+  return matched ? secret : undefined
+}

@@ -1,0 +1,52 @@
+import type { Actor } from '../audit/event.ts'
+import type { Read } from '../lib/read.ts'
+import type { Client, ClientSettings, SecretFacts } from './client.ts'
+import type { SecretId } from './client-secret.ts'
+
+/** A secret on its way into the store. */
+export type NewSecret = { readonly secretId: SecretId; readonly expiresAt?: number } & (
+  | { readonly kind: 'generated'; readonly sha256: Uint8Array }
+  | { readonly kind: 'imported'; readonly argon2id: string }
+)
+
+/**
+ * Changes to a client: every member that is present is set; lists are replaced whole; `alsoAccept` adds one
+ * authentication method.
+ */
+export interface ClientChanges {
+  readonly name?: string
+  readonly grantTypes?: ClientSettings['grantTypes']
+  readonly authMethods?: ClientSettings['authMethods']
+  readonly scopes?: readonly string[]
+  readonly audiences?: readonly string[]
+  readonly accessTokenTtlSeconds?: number | null
+}
+
+/**
+ * Where clients and their secrets are registered. Each change is one act with its audit record, and moves the registry
+ * sequence. A deleted client's id is kept and never given again.
+ */
+export interface ClientStore {
+  /** @throws StoreUnavailable */
+  findClient(clientId: string): Promise<Read<Client | undefined>>
+  /** By id, those after `after`, at most `limit`. @throws StoreUnavailable */
+  listClients(page: { after?: string; limit: number }): Promise<readonly Client[]>
+  /** @throws RegistryError `exists`, or `invalid` for an audience or scope that no resource defines; StoreUnavailable */
+  createClient(clientId: string, settings: ClientSettings, secret: NewSecret, by: Actor): Promise<Client>
+  /** @throws RegistryError `unknown`, `invalid`; StoreUnavailable */
+  updateClient(clientId: string, changes: ClientChanges, by: Actor): Promise<Client>
+  /** Does nothing when it already is so. @throws RegistryError `unknown`; StoreUnavailable */
+  setClientStatus(clientId: string, status: Client['status'], by: Actor): Promise<Client>
+  /** Deletes a client with its secrets, for ever. @throws RegistryError `unknown`; StoreUnavailable */
+  deleteClient(clientId: string, by: Actor): Promise<void>
+  /** @throws RegistryError `unknown`, `limit`; StoreUnavailable */
+  createSecret(clientId: string, secret: NewSecret, by: Actor): Promise<SecretFacts>
+  /** @throws RegistryError `unknown`; StoreUnavailable */
+  revokeSecret(clientId: string, secretId: SecretId, by: Actor): Promise<void>
+  /**
+   * Notes when secrets were last used, milliseconds since the epoch. Moves no sequence and writes no audit record.
+   *
+   * @throws StoreUnavailable
+   */
+  noteSecretUse(lastUsedAt: ReadonlyMap<SecretId, number>): Promise<void>
+}

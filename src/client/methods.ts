@@ -1,0 +1,30 @@
+import type { Secret } from '../lib/secret.ts'
+import type { AuthMethod } from '../oauth/auth-method.ts'
+import type { Parameters } from '../oauth/parameters.ts'
+import { clientSecretBasic } from './client-secret-basic.ts'
+import { clientSecretPost } from './client-secret-post.ts'
+
+/** What a request brought along to prove its client: the `Authorization` header and the form. */
+export interface CredentialRequest {
+  readonly authorization: string | undefined
+  readonly form: Parameters
+}
+
+/** A claim to be a client, with the secret that shall prove it. */
+export interface PresentedCredentials {
+  readonly clientId: string
+  readonly secret: Secret
+}
+
+/** One way to authenticate. A new one is a file beside this and a line in the table below. */
+export interface ClientAuthMethod {
+  /** Whether the request tries to use it, well or badly. */
+  isUsed(request: CredentialRequest): boolean
+  /** @throws OAuthError when it is used badly */
+  parse(request: CredentialRequest): PresentedCredentials
+}
+
+export const methods: Readonly<Record<AuthMethod, ClientAuthMethod>> = {
+  client_secret_basic: clientSecretBasic,
+  client_secret_post: clientSecretPost,
+}

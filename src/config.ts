@@ -1,0 +1,395 @@
+/**
+ * Every setting: its environment variable, its default, what it takes and what it means. Parsed once, at start; the
+ * reference in `docs/configuration.md` is written from this table.
+ */
+
+import { readFileSync } from 'node:fs'
+import { BlockList, isIP } from 'node:net'
+import { resolve } from 'node:path'
+import { parseEnv } from 'node:util'
+import { z } from 'zod/mini'
+import { type SigningAlg, signingAlgs } from './key/signer.ts'
+import { formatDuration, parseDuration } from './lib/duration.ts'
+
+export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const
+
+export type LogLevel = (typeof logLevels)[number]
+
+/** Environment variables by name, as `process.env` has them. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** The settings as the program uses them: paths absolute, durations in seconds. */
+export interface Settings {
+  /** Absent: `http://127.0.0.1:PORT`, with the port that was listened on. */
+  readonly issuer: string | undefined
+  readonly host: string
+  readonly port: number
+  readonly databasePath: string
+  readonly masterKeyFile: string
+  readonly signingAlg: SigningAlg
+  readonly accessTokenTtlSeconds: number
+  readonly accessTokenMaxTtlSeconds: number
+  readonly jwksMaxAgeSeconds: number
+  readonly clockSkewSeconds: number
+  readonly auditIssuanceRetentionSeconds: number
+  readonly auditRetentionSeconds: number
+  readonly trustedProxies: readonly string[]
+  readonly metricsListen: { readonly host: string; readonly port: number } | undefined
+  readonly logLevel: LogLevel
+  readonly allowInsecureIssuer: boolean
+  readonly allowInsecureHttp: boolean
+}
+
+/** A setting that cannot be used. The message names the variable, what it got and what it takes. */
+export class ConfigError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'ConfigError'
+  }
+}
+
+/** One setting, for the parser and for the reference. */
+export interface SettingDescription {
+  readonly variable: `MAYFLY_${string}`
+  /** As it would be written; absent when there is none. */
+  readonly default?: string
+  readonly takes: string
+  readonly meaning: string
+}
+
+type Setting<T> = SettingDescription & { readonly schema: z.ZodMiniType<T, string> }
+
+const text = z.string()
+
+function duration(minimum: string, maximum: string): Pick<Setting<number>, 'schema' | 'takes'> {
+  const [low, high] = [parseDuration(minimum) ?? 0, parseDuration(maximum) ?? 0]
+  return {
+    takes: `a duration such as 30s, 5m, 24h or 7d, from ${minimum} to ${maximum}`,
+    schema: z.pipe(
+      text,
+      z.transform((value: string, context) => {
+        const seconds = parseDuration(value)
+        if (seconds !== undefined && seconds >= low && seconds <= high) return seconds
+        context.issues.push({ code: 'custom', message: 'duration', input: value })
+        return 0
+      }),
+    ),
+  }
+}
+
+const flag: Pick<Setting<boolean>, 'schema' | 'takes'> = {
+  takes: 'true or false',
+  schema: z.pipe(
+    z.enum(['true', 'false']),
+    z.transform((value) => value === 'true'),
+  ),
+}
+
+function check(predicate: (value: string) => boolean): z.ZodMiniType<string, string> {
+  return text.check(z.refine(predicate))
+}
+
+const listen = z.pipe(
+  check((value) => parseListen(value) !== undefined),
+  z.transform((value: string) => parseListen(value) ?? { host: '', port: 0 }),
+)
+
+const settings = {
+  issuer: {
+    variable: 'MAYFLY_ISSUER',
+    takes: 'an https URL without trailing slash, query or fragment, its path of letters, digits and ._~-',
+    meaning:
+      'The issuer identifier, exact (RFC 8414 section 2): the only source of `iss` and of every URL in the metadata. `http` only on loopback, unless `MAYFLY_ALLOW_INSECURE_ISSUER=true`. Default: `http://127.0.0.1:PORT`. It is stored; another one is refused until `mayfly db accept-issuer` accepts it.',
+    schema: check(isIssuer),
+  },
+  host: {
+    variable: 'MAYFLY_HOST',
+    default: '127.0.0.1',
+    takes: 'an IP address or host name',
+    meaning:
+      'Where it listens. Another host than loopback needs `MAYFLY_ISSUER`, and `MAYFLY_TRUSTED_PROXIES` or `MAYFLY_ALLOW_INSECURE_HTTP=true`.',
+    schema: check((value) => isIP(value) !== 0 || /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})$/.test(value)),
+  },
+  port: {
+    variable: 'MAYFLY_PORT',
+    default: '8080',
+    takes: 'a whole number from 0 to 65535',
+    meaning: 'The port; `0` takes a free one and prints it.',
+    schema: z.pipe(
+      check((value) => /^[0-9]{1,5}$/.test(value) && Number(value) <= 65_535),
+      z.transform(Number),
+    ),
+  },
+  databaseUrl: {
+    variable: 'MAYFLY_DATABASE_URL',
+    default: 'file:data/mayfly.db',
+    takes: 'file: and a path',
+    meaning:
+      'The SQLite database; a relative path starts in the current folder. `MAYFLY_DATABASE_URL_FILE` names a file that holds the URL instead.',
+    schema: check((value) => /^file:(?!\/\/(?!\/))./.test(value) && !value.includes('\0')),
+  },
+  masterKeyFile: {
+    variable: 'MAYFLY_MASTER_KEY_FILE',
+    default: 'keys/master.key',
+    takes: 'a path',
+    meaning: 'The file that wraps the root key. Made at the first start; refused when others can read it.',
+    schema: check((value) => value.length > 0 && !value.includes('\0')),
+  },
+  signingAlg: {
+    variable: 'MAYFLY_SIGNING_ALG',
+    default: 'ES256',
+    takes: signingAlgs.join(' or '),
+    meaning: 'How access tokens are signed, unless their resource names its own algorithm (RFC 7518 section 3.1).',
+    schema: z.enum(signingAlgs),
+  },
+  accessTokenTtl: {
+    variable: 'MAYFLY_ACCESS_TOKEN_TTL',
+    default: '5m',
+    ...duration('1s', '24h'),
+    meaning: 'Life of an access token for which neither its resource nor its client names one.',
+  },
+  accessTokenMaxTtl: {
+    variable: 'MAYFLY_ACCESS_TOKEN_MAX_TTL',
+    default: '1h',
+    ...duration('1s', '24h'),
+    meaning: 'No access token lives longer, whatever its resource or client names.',
+  },
+  jwksMaxAge: {
+    variable: 'MAYFLY_JWKS_MAX_AGE',
+    default: '5m',
+    ...duration('1s', '24h'),
+    meaning: 'How long the JWKS and the metadata may be cached (`Cache-Control: max-age`, RFC 9111).',
+  },
+  clockSkew: {
+    variable: 'MAYFLY_CLOCK_SKEW',
+    default: '60s',
+    ...duration('1s', '10m'),
+    meaning: 'By how much the clocks of verifiers may differ from ours.',
+  },
+  auditIssuanceRetention: {
+    variable: 'MAYFLY_AUDIT_ISSUANCE_RETENTION',
+    default: '7d',
+    ...duration('1s', '3650d'),
+    meaning:
+      'How long records of issued tokens are kept; at least `MAYFLY_ACCESS_TOKEN_MAX_TTL` and `MAYFLY_CLOCK_SKEW` together.',
+  },
+  auditRetention: {
+    variable: 'MAYFLY_AUDIT_RETENTION',
+    default: '90d',
+    ...duration('1s', '3650d'),
+    meaning: 'How long records of refusals and changes are kept.',
+  },
+  trustedProxies: {
+    variable: 'MAYFLY_TRUSTED_PROXIES',
+    takes: 'IP addresses or CIDR ranges, separated by commas',
+    meaning: 'Peers whose `X-Forwarded-For` is believed; from everyone else it is ignored.',
+    schema: z.pipe(
+      check((value) => splitList(value).every(isCidr)),
+      z.transform(splitList),
+    ),
+  },
+  metricsListen: {
+    variable: 'MAYFLY_METRICS_LISTEN',
+    takes: 'host:port',
+    meaning: 'A listener of its own for `/metrics` and `/readyz?verbose`, which then leave the main port.',
+    schema: listen,
+  },
+  logLevel: {
+    variable: 'MAYFLY_LOG_LEVEL',
+    default: 'info',
+    takes: logLevels.join(', '),
+    meaning: 'Logs go to stderr: JSON lines, readable ones on a terminal.',
+    schema: z.enum(logLevels),
+  },
+  allowInsecureIssuer: {
+    variable: 'MAYFLY_ALLOW_INSECURE_ISSUER',
+    default: 'false',
+    ...flag,
+    meaning: 'Accepts an `http` issuer that is not on loopback. Anybody on the path can then replace the JWKS.',
+  },
+  allowInsecureHttp: {
+    variable: 'MAYFLY_ALLOW_INSECURE_HTTP',
+    default: 'false',
+    ...flag,
+    meaning:
+      'Accepts plain HTTP on another host than loopback without a proxy. Secrets and tokens then travel in clear.',
+  },
+} as const satisfies Record<string, SettingDescription & { schema: z.ZodMiniType<unknown, string> }>
+
+/** All settings, in the order of the reference. */
+export const settingDescriptions: readonly SettingDescription[] = Object.values(settings)
+
+/**
+ * The environment with what `.env` in a folder adds; the environment wins.
+ *
+ * @throws ConfigError when there is a `.env` that cannot be read
+ */
+export function readEnvironment(environment: Environment, folder: string): Environment {
+  const path = resolve(folder, '.env')
+  try {
+    return { ...parseEnv(readFileSync(path, 'utf8')), ...environment }
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return environment
+    throw new ConfigError(`${path} cannot be read: let the user of this process read it, or remove it`)
+  }
+}
+
+/** Variables that look like ours but are not: most likely misspelt. */
+export function unknownVariables(environment: Environment): readonly string[] {
+  const known = new Set<string>(settingDescriptions.map(({ variable }) => variable))
+  known.add('MAYFLY_DATABASE_URL_FILE')
+  return Object.keys(environment).filter((name) => name.startsWith('MAYFLY_') && !known.has(name))
+}
+
+/**
+ * Parses all settings; an empty variable counts as absent.
+ *
+ * @param folder what relative paths start from
+ * @throws ConfigError
+ */
+export function parseSettings(environment: Environment, folder: string): Settings {
+  const get = <T>(setting: Setting<T> & { readonly default: string }): T => parseSetting(setting, environment) as T
+  const getOptional = <T>(setting: Setting<T>): T | undefined => parseSetting(setting, environment)
+  const parsed: Settings = {
+    issuer: getOptional(settings.issuer),
+    host: get(settings.host),
+    port: get(settings.port),
+    databasePath: databasePath(environment, folder),
+    masterKeyFile: resolve(folder, get(settings.masterKeyFile)),
+    signingAlg: get(settings.signingAlg),
+    accessTokenTtlSeconds: get(settings.accessTokenTtl),
+    accessTokenMaxTtlSeconds: get(settings.accessTokenMaxTtl),
+    jwksMaxAgeSeconds: get(settings.jwksMaxAge),
+    clockSkewSeconds: get(settings.clockSkew),
+    auditIssuanceRetentionSeconds: get(settings.auditIssuanceRetention),
+    auditRetentionSeconds: get(settings.auditRetention),
+    trustedProxies: getOptional(settings.trustedProxies) ?? [],
+    metricsListen: getOptional(settings.metricsListen),
+    logLevel: get(settings.logLevel),
+    allowInsecureIssuer: get(settings.allowInsecureIssuer),
+    allowInsecureHttp: get(settings.allowInsecureHttp),
+  }
+  checkCombinations(parsed)
+  return parsed
+}
+
+function parseSetting<T>(setting: Setting<T>, environment: Environment): T | undefined {
+  const value = environment[setting.variable] || setting.default
+  if (value === undefined) return undefined
+  const parsed = z.safeParse(setting.schema, value)
+  if (parsed.success) return parsed.data
+  throw new ConfigError(`${setting.variable} is ${quote(value)}: it takes ${setting.takes}`)
+}
+
+// A URL may hold a password, and a value that could not be parsed may hold one anywhere.
+function quote(value: string): string {
+  const shown = value.replace(/\/\/[^/@]*@/, '//***@').slice(0, 120)
+  return JSON.stringify(shown)
+}
+
+function databasePath(environment: Environment, folder: string): string {
+  const { MAYFLY_DATABASE_URL: url, MAYFLY_DATABASE_URL_FILE: file } = environment
+  if (url && file)
+    throw new ConfigError('MAYFLY_DATABASE_URL and MAYFLY_DATABASE_URL_FILE are both set: keep one of them')
+  const source = file ? { ...environment, MAYFLY_DATABASE_URL: readUrlFile(resolve(folder, file)) } : environment
+  if (/^postgres(?:ql)?:/.test(source.MAYFLY_DATABASE_URL ?? '')) {
+    throw new ConfigError('MAYFLY_DATABASE_URL names a PostgreSQL database: this version takes file: and a path')
+  }
+  const value = parseSetting(settings.databaseUrl, source) ?? settings.databaseUrl.default
+  return resolve(folder, value.replace(/^file:(?:\/\/(?=\/))?/, ''))
+}
+
+function readUrlFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch {
+    throw new ConfigError(
+      `MAYFLY_DATABASE_URL_FILE is ${JSON.stringify(path)}: it takes the path of a file that can be read`,
+    )
+  }
+}
+
+function checkCombinations(parsed: Settings): void {
+  const { accessTokenTtlSeconds: ttl, accessTokenMaxTtlSeconds: max, clockSkewSeconds: skew } = parsed
+  if (ttl > max) {
+    throw new ConfigError(
+      `MAYFLY_ACCESS_TOKEN_TTL is ${formatDuration(ttl)}: it takes at most MAYFLY_ACCESS_TOKEN_MAX_TTL, which is ${formatDuration(max)}`,
+    )
+  }
+  if (parsed.auditIssuanceRetentionSeconds < max + skew) {
+    throw new ConfigError(
+      `MAYFLY_AUDIT_ISSUANCE_RETENTION is ${formatDuration(parsed.auditIssuanceRetentionSeconds)}: it takes at least MAYFLY_ACCESS_TOKEN_MAX_TTL + MAYFLY_CLOCK_SKEW = ${formatDuration(max)} + ${formatDuration(skew)} = ${formatDuration(max + skew)}, or a live token would lose its record`,
+    )
+  }
+  checkIssuer(parsed)
+  checkHost(parsed)
+}
+
+function checkIssuer({ issuer, allowInsecureIssuer }: Settings): void {
+  if (issuer === undefined || issuer.startsWith('https:') || allowInsecureIssuer) return
+  if (isLoopback(new URL(issuer).hostname)) return
+  throw new ConfigError(
+    `MAYFLY_ISSUER is ${JSON.stringify(issuer)}: it takes https, for whoever is on the path could replace the JWKS; http is for loopback, or with MAYFLY_ALLOW_INSECURE_ISSUER=true`,
+  )
+}
+
+function checkHost({ host, issuer, trustedProxies, allowInsecureHttp }: Settings): void {
+  if (isLoopback(host)) return
+  if (issuer === undefined) {
+    throw new ConfigError(
+      `MAYFLY_HOST is ${JSON.stringify(host)}: another host than loopback takes a MAYFLY_ISSUER, the URL that the outside uses`,
+    )
+  }
+  if (trustedProxies.length > 0 || allowInsecureHttp) return
+  throw new ConfigError(
+    `MAYFLY_HOST is ${JSON.stringify(host)}: another host than loopback takes MAYFLY_TRUSTED_PROXIES, the addresses of the proxy that ends TLS, or MAYFLY_ALLOW_INSECURE_HTTP=true`,
+  )
+}
+
+/** Whether a host name or address means this machine alone. */
+export function isLoopback(host: string): boolean {
+  const bare = host.replace(/^\[|\]$/g, '')
+  return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'))
+}
+
+/** Whether a text is an issuer identifier in its one spelling (RFC 8414 section 2), with any scheme of HTTP. */
+export function isIssuer(value: string): boolean {
+  if (!/^https?:\/\/[^/?#@\s]+(?:\/[A-Za-z0-9._~-]+)*$/.test(value) || !URL.canParse(value)) return false
+  const url = new URL(value)
+  return (url.pathname === '/' ? url.href.slice(0, -1) : url.href) === value
+}
+
+function parseListen(value: string): { host: string; port: number } | undefined {
+  const match = /^(?:\[(?<six>[0-9A-Fa-f:.]+)\]|(?<host>[A-Za-z0-9.-]+)):(?<port>[0-9]{1,5})$/.exec(value)
+  const host = match?.groups?.six ?? match?.groups?.host
+  const port = Number(match?.groups?.port)
+  if (host === undefined || port > 65_535) return undefined
+  return { host, port }
+}
+
+function splitList(value: string): readonly string[] {
+  return value
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+}
+
+function isCidr(value: string): boolean {
+  const [address = '', prefix, ...rest] = value.split('/')
+  const family = isIP(address)
+  if (family === 0 || rest.length > 0) return false
+  if (prefix === undefined) return true
+  return /^[0-9]{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128)
+}
+
+/** The ranges of a list of addresses and CIDRs, to ask whether an address is in one of them. */
+export function toBlockList(ranges: readonly string[]): BlockList {
+  const list = new BlockList()
+  for (const range of ranges) {
+    const [address = '', prefix] = range.split('/')
+    const type = isIP(address) === 6 ? 'ipv6' : 'ipv4'
+    if (prefix === undefined) list.addAddress(address, type)
+    else list.addSubnet(address, Number(prefix), type)
+  }
+  return list
+}

@@ -1,0 +1,95 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { SigningAlg } from '../key/signer.ts'
+import type { Reason } from '../oauth/errors.ts'
+import type { GrantType } from '../oauth/grant-type.ts'
+
+/** What the metrics are read from when they are asked for. */
+export interface Gauges {
+  /** Argon2id checks that run or wait. */
+  secretChecks(): number
+  keys(): readonly { readonly alg: SigningAlg; readonly state: string }[]
+}
+
+/** The Prometheus metrics. Every label takes its values from a closed set: nothing that a caller sends becomes one. */
+export class Metrics {
+  readonly registry = new Registry()
+  readonly tokensIssued: Counter<'grant_type' | 'alg'>
+  readonly refusals: Counter<'reason'>
+  readonly requests: Histogram<'route' | 'status'>
+  readonly commitActs: Histogram
+  readonly commitSeconds: Histogram
+  readonly commitFailures: Counter
+
+  constructor(gauges: Gauges) {
+    const registers = [this.registry]
+    collectDefaultMetrics({ register: this.registry })
+    this.tokensIssued = new Counter({
+      name: 'mayfly_tokens_issued_total',
+      help: 'Access tokens handed out',
+      labelNames: ['grant_type', 'alg'],
+      registers,
+    })
+    this.refusals = new Counter({
+      name: 'mayfly_refusals_total',
+      help: 'Refused requests, by reason',
+      labelNames: ['reason'],
+      registers,
+    })
+    this.requests = new Histogram({
+      name: 'mayfly_http_request_seconds',
+      help: 'Time from the arrival of a request to its reply',
+      labelNames: ['route', 'status'],
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+      registers,
+    })
+    this.commitActs = new Histogram({
+      name: 'mayfly_store_commit_acts',
+      help: 'Acts in one commit',
+      buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
+      registers,
+    })
+    this.commitSeconds = new Histogram({
+      name: 'mayfly_store_commit_seconds',
+      help: 'Duration of one commit',
+      buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1],
+      registers,
+    })
+    this.commitFailures = new Counter({
+      name: 'mayfly_store_commit_failures_total',
+      help: 'Commits that failed',
+      registers,
+    })
+    addGauges(gauges, registers)
+  }
+
+  /** Counts a token that was handed out. */
+  countIssued(grantType: GrantType, alg: SigningAlg): void {
+    this.tokensIssued.inc({ grant_type: grantType, alg })
+  }
+
+  /** Counts a refusal. */
+  countRefusal(reason: Reason): void {
+    this.refusals.inc({ reason })
+  }
+}
+
+function addGauges(gauges: Gauges, registers: Registry[]): void {
+  new Gauge({
+    name: 'mayfly_secret_checks',
+    help: 'Argon2id checks of imported secrets that run or wait',
+    registers,
+    collect() {
+      this.set(gauges.secretChecks())
+    },
+  })
+  new Gauge({
+    name: 'mayfly_signing_keys',
+    help: 'Published signing keys',
+    labelNames: ['alg', 'state'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { alg, state } of gauges.keys()) this.inc({ alg, state })
+    },
+  })
+}

@@ -1,0 +1,100 @@
+/**
+ * What happens to a refusal besides its reply: the metric, the log line and the audit record. Refusals of those who
+ * have not proved who they are, are sampled by address above a rate; what is over is counted, and neither logged nor
+ * written one by one.
+ */
+import { hash } from 'node:crypto'
+import type { AuditStore } from '../audit/audit-store.ts'
+import type { RefusedRequest, SampledRefusals } from '../audit/event.ts'
+import type { RefusalSampler } from '../audit/sampler.ts'
+import { isClientId } from '../client/client.ts'
+import { secretIdOf } from '../client/client-secret.ts'
+import type { Log } from '../lib/log.ts'
+import { type OAuthError, type Reason, refusalOf } from '../oauth/errors.ts'
+import type { Registry } from '../registry/registry.ts'
+import { addressGroup } from './address.ts'
+import type { Metrics } from './metrics.ts'
+import type { RequestRecord } from './request.ts'
+import type { TokenRequestFacts } from './token.ts'
+
+const maxPending = 20_000
+
+export interface RefusalLogParts {
+  readonly audit: AuditStore
+  readonly registry: Registry
+  readonly sampler: RefusalSampler
+  readonly metrics: Metrics
+  readonly log: Log
+}
+
+export class RefusalLog {
+  readonly #parts: RefusalLogParts
+  #pending: SampledRefusals[] = []
+
+  constructor(parts: RefusalLogParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * Notes a refusal at the token endpoint; resolves when its record is durable, or at once when it is only counted.
+   *
+   * @throws StoreUnavailable and then the caller must learn of the outage, not of the refusal
+   */
+  async note(record: RequestRecord, { reason }: OAuthError, facts: TokenRequestFacts): Promise<void> {
+    const { sampler, metrics, log, audit } = this.#parts
+    metrics.countRefusal(reason)
+    const isStranger = facts.client === undefined
+    if (isStranger && !sampler.admit(addressGroup(record.address), reason)) return
+    const event = await this.#describe(record, reason, facts)
+    log.info(logFields(event), 'refused')
+    // Our own faults are in the log; a store that fails cannot be asked to record that it fails.
+    if (refusalOf(reason).status < 500) await audit.recordRefusal(event)
+  }
+
+  /** Writes what was counted in windows that are over; everything so far when `all` is set. @throws StoreUnavailable */
+  async flush(all = false): Promise<void> {
+    this.#pending.push(...this.#parts.sampler.take(all))
+    // With the store away for long, the oldest counts go; the metrics have them still.
+    this.#pending.splice(0, Math.max(0, this.#pending.length - maxPending))
+    while (this.#pending[0] !== undefined) {
+      await this.#parts.audit.recordRefusal(this.#pending[0])
+      this.#pending.shift()
+    }
+  }
+
+  async #describe(record: RequestRecord, reason: Reason, facts: TokenRequestFacts): Promise<RefusedRequest> {
+    const { claim, grantType } = facts
+    const secretId = claim === undefined ? undefined : secretIdOf(claim.secret.reveal())
+    return {
+      type: 'token.refused',
+      reason,
+      requestId: record.requestId,
+      address: record.address,
+      ...(grantType === undefined ? {} : { grantType }),
+      ...(claim === undefined ? {} : await this.#nameClient(claim.clientId)),
+      ...(secretId === undefined ? {} : { secretId }),
+    }
+  }
+
+  // A secret typed into the wrong field is a client id that nobody has; its hash lets the owner find it again.
+  async #nameClient(claimed: string): Promise<Pick<RefusedRequest, 'clientId' | 'clientIdHash'>> {
+    const exists = isClientId(claimed) && (await this.#exists(claimed))
+    return exists ? { clientId: claimed } : { clientIdHash: hash('sha256', claimed, 'hex').slice(0, 12) }
+  }
+
+  async #exists(clientId: string): Promise<boolean> {
+    return this.#parts.registry.decide(async (view) => (await view.findClient(clientId)).client !== undefined)
+  }
+}
+
+function logFields(event: RefusedRequest): object {
+  return {
+    request_id: event.requestId,
+    reason: event.reason,
+    address: event.address,
+    grant_type: event.grantType,
+    client_id: event.clientId,
+    client_id_sha256: event.clientIdHash,
+    secret_id: event.secretId,
+  }
+}

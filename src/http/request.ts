@@ -1,0 +1,60 @@
+import type { IncomingMessage } from 'node:http'
+import type { Clock } from '../lib/clock.ts'
+import type { RequestId } from '../lib/id.ts'
+import { makeRequestId } from '../lib/id.ts'
+import { OAuthError } from '../oauth/errors.ts'
+import type { AddressOf } from './address.ts'
+
+/** The routes that there are, for metrics and logs: a closed set, `unknown` for every other path. */
+export const routes = [
+  'token',
+  'jwks',
+  'oauth_metadata',
+  'openid_metadata',
+  'authorize',
+  'livez',
+  'readyz',
+  'metrics',
+  'unknown',
+] as const
+
+export type Route = (typeof routes)[number]
+
+/** What is known of one request from its arrival on. */
+export interface RequestRecord {
+  readonly requestId: RequestId
+  readonly route: Route
+  readonly address: string
+  /** On the monotonic clock. */
+  readonly startedAt: number
+  readonly incoming: IncomingMessage
+}
+
+export function openRecord(incoming: IncomingMessage, route: Route, addressOf: AddressOf, clock: Clock): RequestRecord {
+  return {
+    requestId: makeRequestId(clock.nowMilliseconds()),
+    route,
+    address: addressOf(incoming),
+    startedAt: clock.monotonicMilliseconds(),
+    incoming,
+  }
+}
+
+const singletons: ReadonlySet<string> = new Set(['host', 'authorization', 'content-type', 'dpop'])
+
+/**
+ * Refuses a request that repeats a header which may appear once. Node keeps the first of some and joins others with a
+ * comma; whoever reads the other one, a proxy perhaps, sees another request.
+ *
+ * @throws OAuthError `header_repeated`
+ * @see RFC 9110 section 5.3
+ */
+export function requireSingleHeaders({ rawHeaders }: IncomingMessage): void {
+  let seen = ''
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]?.toLowerCase() ?? ''
+    if (!singletons.has(name)) continue
+    if (seen.includes(`${name},`)) throw new OAuthError('header_repeated')
+    seen += `${name},`
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * The routes, and the one way of a request: a record is opened, headers that may appear once are looked at, the route
+ * answers or refuses, and a refusal becomes a reply in one place.
+ */
+import type { HttpBindings } from '@hono/node-server'
+import { type Context, Hono } from 'hono'
+import type { KeyRing } from '../key/ring.ts'
+import type { Clock } from '../lib/clock.ts'
+import { describeError, type Log } from '../lib/log.ts'
+import { StoreUnavailable } from '../lib/store-error.ts'
+import { OAuthError } from '../oauth/errors.ts'
+import type { AddressOf } from './address.ts'
+import { answerDocument, type Document, makeDocument } from './cacheable.ts'
+import { answerHealth, type Check } from './health.ts'
+import { endpointsOf, oauthMetadata, openidMetadata } from './metadata.ts'
+import type { Metrics } from './metrics.ts'
+import type { RefusalLog } from './refusal-log.ts'
+import { openRecord, type RequestRecord, type Route, requireSingleHeaders } from './request.ts'
+import { answerRefusal } from './respond.ts'
+import { answerToken, type TokenEndpoint, type TokenRequestFacts } from './token.ts'
+
+type Env = { Bindings: HttpBindings }
+
+type Answer = (record: RequestRecord, facts: TokenRequestFacts) => Response | Promise<Response>
+
+/** What a route answers, by method; HEAD is answered as GET. */
+interface RouteHandlers {
+  readonly GET?: Answer
+  readonly POST?: Answer
+  /** Whether pages of any origin may read it (RFC 9110 section 9.3.7, Fetch standard). */
+  readonly cors?: boolean
+}
+
+export interface ServerParts {
+  readonly token: TokenEndpoint
+  readonly jwksMaxAgeSeconds: number
+  readonly refusals: RefusalLog
+  readonly metrics: Metrics
+  readonly clock: Clock
+  readonly log: Log
+  readonly addressOf: AddressOf
+  /** Whether `/metrics` and verbose readiness have a listener of their own. */
+  readonly hasMetricsListener: boolean
+  checkReadiness(): Promise<readonly Check[]>
+}
+
+/** The whole outside of an issuer. */
+export function createServer(parts: ServerParts): Hono<Env> {
+  const { token, jwksMaxAgeSeconds: maxAge } = parts
+  const endpoints = endpointsOf(token.issuer)
+  const { base } = endpoints
+  const oauth = makeDocument(oauthMetadata(endpoints), 'application/json')
+  const openid = makeDocument(openidMetadata(endpoints), 'application/json')
+  const jwks = createJwks()
+  const serve = (document: Document): RouteHandlers => ({
+    cors: true,
+    GET: (record) => answerDocument(record, document, maxAge),
+  })
+
+  const app = new Hono<Env>()
+  const add = createRouteAdder(app, parts)
+  add(`${base}/token`, 'token', { POST: (record, facts) => answerToken(token, record, facts) })
+  add(`${base}/.well-known/jwks.json`, 'jwks', {
+    cors: true,
+    GET: async (record) => answerDocument(record, jwks((await token.registry.currentOrLast()).ring), maxAge),
+  })
+  // RFC 8414 section 3.1 puts the well-known part between host and path, OpenID Discovery section 4 behind the path.
+  add(`/.well-known/oauth-authorization-server${base}`, 'oauth_metadata', serve(oauth))
+  for (const path of new Set([
+    `${base}/.well-known/openid-configuration`,
+    `/.well-known/openid-configuration${base}`,
+  ])) {
+    add(path, 'openid_metadata', serve(openid))
+  }
+  add(`${base}/authorize`, 'authorize', { GET: refuseAuthorize })
+  addHealth(add, parts, !parts.hasMetricsListener, base)
+  app.notFound((context) => respond(context, parts, 'unknown', {}))
+  return app
+}
+
+/** What a metrics listener serves: health with its details, and the metrics. */
+export function createMetricsServer(parts: ServerParts): Hono<Env> {
+  const app = new Hono<Env>()
+  addHealth(createRouteAdder(app, parts), parts, true, '')
+  app.notFound((context) => respond(context, parts, 'unknown', {}))
+  return app
+}
+
+type AddRoute = (path: string, route: Route, handlers: RouteHandlers) => void
+
+function createRouteAdder(app: Hono<Env>, parts: ServerParts): AddRoute {
+  return (path, route, handlers) => {
+    app.all(path, (context) => respond(context, parts, route, handlers))
+  }
+}
+
+// Health is asked for by whoever runs the process, at its root; behind a proxy that forwards only the issuer's path, there.
+function addHealth(add: AddRoute, parts: ServerParts, detailed: boolean, base: string): void {
+  for (const prefix of new Set(['', base])) {
+    add(`${prefix}/livez`, 'livez', { GET: (record) => answerHealth(record, [], false) })
+    add(`${prefix}/readyz`, 'readyz', {
+      GET: async (record) => answerHealth(record, await parts.checkReadiness(), detailed && isVerbose(record)),
+    })
+    if (detailed) add(`${prefix}/metrics`, 'metrics', { GET: (record) => answerMetrics(record, parts.metrics) })
+  }
+}
+
+function isVerbose({ incoming }: RequestRecord): boolean {
+  return /[?&]verbose(?:[=&]|$)/.test(incoming.url ?? '')
+}
+
+async function answerMetrics(record: RequestRecord, metrics: Metrics): Promise<Response> {
+  const headers = {
+    'content-type': metrics.registry.contentType,
+    'cache-control': 'no-store',
+    'x-request-id': record.requestId,
+  }
+  return new Response(await metrics.registry.metrics(), { headers })
+}
+
+function refuseAuthorize(): never {
+  throw new OAuthError('response_type_unsupported')
+}
+
+function createJwks(): (ring: KeyRing) => Document {
+  const documents = new WeakMap<KeyRing, Document>()
+  return (ring) => {
+    let document = documents.get(ring)
+    if (document === undefined) {
+      document = makeDocument({ keys: ring.publicJwks() }, 'application/jwk-set+json')
+      documents.set(ring, document)
+    }
+    return document
+  }
+}
+
+async function respond(
+  context: Context<Env>,
+  parts: ServerParts,
+  route: Route,
+  handlers: RouteHandlers,
+): Promise<Response> {
+  const { incoming } = context.env
+  const record = openRecord(incoming, route, parts.addressOf, parts.clock)
+  const facts: TokenRequestFacts = {}
+  const response = await answer(record, facts, route, handlers).catch((error: unknown) =>
+    refuse(parts, record, facts, error, handlers),
+  )
+  const seconds = (parts.clock.monotonicMilliseconds() - record.startedAt) / 1000
+  parts.metrics.requests.observe({ route, status: response.status }, seconds)
+  parts.log.debug({ request_id: record.requestId, route, status: response.status, seconds }, 'answered')
+  return response
+}
+
+async function answer(
+  record: RequestRecord,
+  facts: TokenRequestFacts,
+  route: Route,
+  handlers: RouteHandlers,
+): Promise<Response> {
+  if (route === 'unknown') throw new OAuthError('endpoint_unknown')
+  requireSingleHeaders(record.incoming)
+  const { method } = record.incoming
+  if (method === 'OPTIONS' && handlers.cors) return answerPreflight(record, handlers)
+  const handler = method === 'POST' ? handlers.POST : method === 'GET' || method === 'HEAD' ? handlers.GET : undefined
+  if (handler === undefined) throw new OAuthError('method_not_allowed')
+  return handler(record, facts)
+}
+
+function allowed(handlers: RouteHandlers): string {
+  return [
+    ...(handlers.GET ? ['GET', 'HEAD'] : []),
+    ...(handlers.POST ? ['POST'] : []),
+    ...(handlers.cors ? ['OPTIONS'] : []),
+  ].join(', ')
+}
+
+function answerPreflight(record: RequestRecord, handlers: RouteHandlers): Response {
+  const headers = {
+    allow: allowed(handlers),
+    'access-control-allow-origin': '*',
+    'access-control-allow-methods': 'GET, HEAD',
+    'access-control-max-age': '86400',
+    'x-request-id': record.requestId,
+  }
+  return new Response(null, { status: 204, headers })
+}
+
+async function refuse(
+  parts: ServerParts,
+  record: RequestRecord,
+  facts: TokenRequestFacts,
+  error: unknown,
+  handlers: RouteHandlers,
+): Promise<Response> {
+  let refusal = toRefusal(parts, record, error)
+  if (record.route === 'token') {
+    try {
+      await parts.refusals.note(record, refusal, facts)
+    } catch (fault) {
+      refusal = toRefusal(parts, record, fault)
+      parts.metrics.countRefusal(refusal.reason)
+    }
+  }
+  return answerRefusal(record, refusal, allowed(handlers))
+}
+
+// What is not a refusal is an outage or a bug: the log gets it, the caller learns that it is ours.
+function toRefusal({ log }: ServerParts, { requestId }: RequestRecord, error: unknown): OAuthError {
+  if (error instanceof OAuthError) return error
+  const isOutage = error instanceof StoreUnavailable
+  log.error({ request_id: requestId, err: describeError(error) }, isOutage ? 'store unavailable' : 'fault')
+  return new OAuthError(isOutage ? 'store_unavailable' : 'fault', { cause: error })
+}

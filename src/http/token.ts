@@ -1,0 +1,100 @@
+import { type AuthenticatedClient, authenticateClient, type Claim, parseClaim } from '../client/authenticate.ts'
+import type { ImportedSecretChecker } from '../client/imported-secret.ts'
+import type { SecretUse } from '../client/secret-use.ts'
+import { grants } from '../grant/grants.ts'
+import type { Clock } from '../lib/clock.ts'
+import { OAuthError } from '../oauth/errors.ts'
+import { type GrantType, isGrantType } from '../oauth/grant-type.ts'
+import type { Parameters } from '../oauth/parameters.ts'
+import type { Registry, RegistryView } from '../registry/registry.ts'
+import type { IssuedToken, TokenIssuer } from '../token/issue.ts'
+import { readForm } from './form.ts'
+import type { Metrics } from './metrics.ts'
+import type { RequestRecord } from './request.ts'
+import { answerJson } from './respond.ts'
+
+export interface TokenEndpoint {
+  readonly issuer: string
+  readonly registry: Registry
+  readonly tokens: TokenIssuer
+  readonly checker: ImportedSecretChecker
+  readonly secretUse: SecretUse
+  readonly clock: Clock
+  readonly metrics: Metrics
+}
+
+/** What a refused request had told of itself by then, for its audit record. */
+export interface TokenRequestFacts {
+  grantType?: GrantType
+  claim?: Claim
+  /** Set once the client has proved itself. */
+  client?: AuthenticatedClient
+}
+
+/**
+ * `POST /token`: the story of one issuance. Checks come in this order: the form, the grant type, the client, whether
+ * it may use the grant, the grant's own parameters, resource and scope. What the registry has a say in is decided on
+ * one view of it, and again on a newer one if it moved before the token was recorded.
+ *
+ * @see RFC 6749 sections 3.2, 4.4, 5
+ */
+export async function answerToken(
+  endpoint: TokenEndpoint,
+  record: RequestRecord,
+  facts: TokenRequestFacts,
+): Promise<Response> {
+  const form = await readForm(record.incoming)
+  const grantType = parseGrantType(form)
+  facts.grantType = grantType
+  const claim = parseClaim({ authorization: record.incoming.headers.authorization, form })
+  facts.claim = claim
+
+  const issued = await endpoint.registry.decide(async (view) => {
+    requireIssuer(view, endpoint.issuer)
+    const authenticated = await authenticateClient(claim, view, endpoint.checker, endpoint.clock)
+    facts.client = authenticated
+    requireGrant(authenticated, grantType)
+    const issuance = await grants[grantType].authorize({
+      client: authenticated.client,
+      form,
+      findResource: (uri) => view.findResource(uri),
+    })
+    const order = { ...authenticated, ...issuance, grantType, origin: record }
+    return endpoint.tokens.issue(order, { sequence: view.sequence, activeSigner: (alg) => view.ring.activeSigner(alg) })
+  })
+
+  noteUse(endpoint, facts)
+  endpoint.metrics.countIssued(grantType, issued.alg)
+  return answerJson(record, tokenResponse(issued))
+}
+
+function parseGrantType(form: Parameters): GrantType {
+  const grantType = form.get('grant_type')
+  if (grantType === undefined) throw new OAuthError('grant_type_missing')
+  if (!isGrantType(grantType)) throw new OAuthError('grant_type_unknown')
+  return grantType
+}
+
+// Another process may have accepted another issuer for this database; tokens of the old one must end then.
+function requireIssuer(view: RegistryView, issuer: string): void {
+  if (view.issuer !== issuer) throw new OAuthError('issuer_changed')
+}
+
+function requireGrant({ client }: AuthenticatedClient, grantType: GrantType): void {
+  if (!client.grantTypes.includes(grantType)) throw new OAuthError('grant_not_registered')
+}
+
+function noteUse({ secretUse }: TokenEndpoint, { client }: TokenRequestFacts): void {
+  const used = client?.client.secrets.find((secret) => secret.secretId === client.secretId)
+  if (used !== undefined) secretUse.note(used.secretId, used.lastUsedAt)
+}
+
+/** @see RFC 6749 section 5.1 */
+function tokenResponse({ accessToken, lifetimeSeconds, scope }: IssuedToken): object {
+  return {
+    access_token: accessToken,
+    token_type: 'Bearer',
+    expires_in: lifetimeSeconds,
+    ...(scope === undefined ? {} : { scope }),
+  }
+}

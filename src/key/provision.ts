@@ -1,0 +1,117 @@
+/**
+ * The keys of an installation at start. Three things can be there or not: the master key file, the root key and the
+ * signing keys; the last two are made in one transaction, so they are there together. What can happen:
+ *
+ *   file   keys   what it is                          what follows
+ *   no     no     a first start                       the file is made, then the keys are claimed
+ *   yes    no     a first start that died in between  the keys are claimed with the file that is there
+ *   yes    yes    any later start                     the ring is opened and tested
+ *   no     yes    the file is lost, or not mounted    refused: a new key would silently replace the ring
+ *
+ * Two processes that start at once both make what is missing; the file's link and the store's claim each have one
+ * winner, and the loser uses what the winner made.
+ */
+import { generateKeyPair, type KeyObject } from 'node:crypto'
+import { promisify } from 'node:util'
+import type { Clock } from '../lib/clock.ts'
+import { makeUlid } from '../lib/id.ts'
+import type { KeyMaterial, KeyStore } from './key-store.ts'
+import { createMasterKey, readMasterKey } from './master-key-file.ts'
+import { encryptPrivateKey, type MasterKey, makeRootKey, type RootKey, unwrapRootKey, wrapRootKey } from './root-key.ts'
+import { type SigningAlg, signingAlgs } from './signer.ts'
+import { KeyMaterialError, makePublicJwk, type StoredSigningKey } from './signing-key.ts'
+
+const generate = promisify(generateKeyPair)
+
+/** What a start found or made. */
+export interface Provisioned {
+  readonly masterKey: MasterKey
+  /** Whether this start made the installation's first keys. */
+  readonly madeKeys: boolean
+  /** Whether this start made the master key file. */
+  readonly madeMasterKey: boolean
+}
+
+/**
+ * Makes sure that the store has keys and that the master key file opens them.
+ *
+ * @throws KeyMaterialError with a sentence that says what to do
+ * @throws StoreUnavailable
+ */
+export async function provisionKeys(store: KeyStore, masterKeyPath: string, clock: Clock): Promise<Provisioned> {
+  const material = await store.readKeys()
+  const present = readMasterKey(masterKeyPath)
+  if (material !== undefined) {
+    return { masterKey: checkMasterKey(present, material, masterKeyPath), madeKeys: false, madeMasterKey: false }
+  }
+  const masterKey = present ?? createMasterKey(masterKeyPath)
+  const storeId = makeUlid(clock.nowMilliseconds())
+  const madeKeys = await store.claimKeys(await makeFirstKeys(storeId, masterKey, clock), 'server')
+  const claimed = madeKeys ? undefined : await store.readKeys()
+  if (claimed !== undefined) checkMasterKey(masterKey, claimed, masterKeyPath)
+  return { masterKey, madeKeys, madeMasterKey: present === undefined }
+}
+
+function checkMasterKey(master: MasterKey | undefined, material: KeyMaterial, path: string): MasterKey {
+  if (master === undefined) {
+    throw new KeyMaterialError(
+      `the master key ${path} is missing, and the database was made with one: put it back from your backup, or point MAYFLY_MASTER_KEY_FILE at it`,
+    )
+  }
+  try {
+    for (const root of material.rootKeys) unwrapRootKey(root, master, material.storeId)
+  } catch (cause) {
+    throw new KeyMaterialError(
+      `the master key ${path} belongs to another database: point MAYFLY_MASTER_KEY_FILE or MAYFLY_DATABASE_URL at the one that goes with it`,
+      { cause },
+    )
+  }
+  return master
+}
+
+// The first key of each ring signs at once, for nobody has cached anything yet; behind it stands a staged one, so that
+// an emergency can switch to a key that every verifier already has.
+async function makeFirstKeys(storeId: string, masterKey: MasterKey, clock: Clock): Promise<KeyMaterial> {
+  const root = makeRootKey(1)
+  const wanted = signingAlgs.flatMap((alg) => [
+    { alg, state: 'active' as const },
+    { alg, state: 'staged' as const },
+  ])
+  const now = clock.nowMilliseconds()
+  const signingKeys = await Promise.all(
+    wanted.map(async ({ alg, state }) => {
+      const key = await makeSigningKey(root, storeId, alg, now)
+      return state === 'active' ? { ...key, state, activatedAt: now } : key
+    }),
+  )
+  return { storeId, rootKeys: [wrapRootKey(root, masterKey, storeId)], signingKeys }
+}
+
+/** A fresh signing key in state `staged`, its private half encrypted. RSA keys have 2048 bits (RFC 7518 section 3.3). */
+export async function makeSigningKey(
+  root: RootKey,
+  storeId: string,
+  alg: SigningAlg,
+  now: number,
+): Promise<StoredSigningKey> {
+  const { publicKey, privateKey } = await makePair(alg)
+  const publicJwk = await makePublicJwk(publicKey, alg)
+  const pkcs8 = privateKey.export({ format: 'der', type: 'pkcs8' })
+  const encryptedPrivateKey = encryptPrivateKey(root, storeId, publicJwk.kid, pkcs8)
+  return {
+    kid: publicJwk.kid,
+    alg,
+    state: 'staged',
+    publicJwk,
+    encryptedPrivateKey,
+    rootVersion: root.version,
+    createdAt: now,
+    publishedAt: now,
+  }
+}
+
+function makePair(alg: SigningAlg): Promise<{ publicKey: KeyObject; privateKey: KeyObject }> {
+  return alg === 'ES256'
+    ? generate('ec', { namedCurve: 'P-256' })
+    : generate('rsa', { modulusLength: 2048, publicExponent: 65_537 })
+}

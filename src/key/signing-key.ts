@@ -1,0 +1,83 @@
+import { createPublicKey, type KeyObject, verify as verifySignature } from 'node:crypto'
+import { calculateJwkThumbprint, type JWK } from 'jose'
+import type { Signer, SigningAlg } from './signer.ts'
+
+/**
+ * Where a key is in its life. `staged` is published and does not sign; `active` signs, one key for each algorithm;
+ * `retiring` is published until the last token it signed is dead; `retired` is gone from the JWKS; `compromised` may
+ * follow any of them.
+ */
+export const keyStates = ['staged', 'active', 'retiring', 'retired', 'compromised'] as const
+
+export type KeyState = (typeof keyStates)[number]
+
+/** A public key as the JWKS shows it (RFC 7517): no private member can be in it. */
+export type PublicJwk =
+  | ({ readonly kty: 'EC'; readonly crv: 'P-256'; readonly x: string; readonly y: string } & PublishedMembers)
+  | ({ readonly kty: 'RSA'; readonly n: string; readonly e: string } & PublishedMembers)
+
+interface PublishedMembers {
+  readonly kid: string
+  readonly use: 'sig'
+  readonly alg: SigningAlg
+}
+
+/** A signing key as it lies in the store: the private half encrypted under the root key of `rootVersion`. Times in milliseconds since the epoch. */
+export interface StoredSigningKey {
+  readonly kid: string
+  readonly alg: SigningAlg
+  readonly state: KeyState
+  readonly publicJwk: PublicJwk
+  readonly encryptedPrivateKey: Uint8Array
+  readonly rootVersion: number
+  readonly createdAt: number
+  readonly publishedAt: number
+  readonly activatedAt?: number
+}
+
+/** A published key that passed its self-test, with the signer that holds its private half. */
+export interface SigningKey {
+  readonly kid: string
+  readonly alg: SigningAlg
+  readonly state: KeyState
+  readonly publicJwk: PublicJwk
+  readonly signer: Signer
+}
+
+/** The JWK of a public key as Mayfly publishes it, with its RFC 7638 thumbprint as `kid`. */
+export async function makePublicJwk(publicKey: KeyObject, alg: SigningAlg): Promise<PublicJwk> {
+  const jwk = publicKey.export({ format: 'jwk' })
+  const kid = await calculateJwkThumbprint(jwk as JWK)
+  if (alg === 'ES256' && jwk.crv === 'P-256') {
+    return { kty: 'EC', kid, use: 'sig', alg, crv: 'P-256', x: String(jwk.x), y: String(jwk.y) }
+  }
+  if (alg === 'RS256' && jwk.kty === 'RSA') {
+    return { kty: 'RSA', kid, use: 'sig', alg, n: String(jwk.n), e: String(jwk.e) }
+  }
+  throw new Error(`a ${jwk.kty} key cannot sign ${alg}`)
+}
+
+/**
+ * Signs a text and verifies it with the key as it is published: a private key that does not belong to its public one
+ * would make tokens that nobody can verify.
+ *
+ * @throws KeyMaterialError
+ */
+export async function selfTest(signer: Signer, publicJwk: PublicJwk): Promise<void> {
+  const probe = Buffer.from(`mayfly self-test ${publicJwk.kid}`)
+  const thumbprint = await calculateJwkThumbprint(publicJwk as JWK)
+  const signature = await signer.sign(probe)
+  const key = createPublicKey({ key: { ...publicJwk }, format: 'jwk' })
+  const verified = verifySignature('sha256', probe, { key, dsaEncoding: 'ieee-p1363' }, signature)
+  if (!verified || thumbprint !== publicJwk.kid || signer.kid !== publicJwk.kid) {
+    throw new KeyMaterialError(`signing key ${publicJwk.kid} does not match the public key in the database`)
+  }
+}
+
+/** Key material is missing, damaged, readable by others or not of this database. The message is one sentence that says what to do. */
+export class KeyMaterialError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'KeyMaterialError'
+  }
+}

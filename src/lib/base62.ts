@@ -1,0 +1,12 @@
+const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+
+/** An unsigned integer in base 62, padded with `0` on the left to `length` characters. */
+export function encodeBase62(value: bigint, length: number): string {
+  let rest = value
+  let text = ''
+  while (rest > 0n) {
+    text = alphabet.charAt(Number(rest % 62n)) + text
+    rest /= 62n
+  }
+  return text.padStart(length, '0')
+}

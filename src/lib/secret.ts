@@ -1,0 +1,32 @@
+import { inspect } from 'node:util'
+
+const hidden = '[secret]'
+
+/**
+ * A value that must not be printed, serialised or cloned by accident. Only `reveal()` gives it out, so that a search
+ * for that word finds every place where a secret is used.
+ */
+export class Secret {
+  readonly #value: string
+
+  constructor(value: string) {
+    this.#value = value
+  }
+
+  /** The value itself. */
+  reveal(): string {
+    return this.#value
+  }
+
+  toString(): string {
+    return hidden
+  }
+
+  toJSON(): string {
+    return hidden
+  }
+
+  [inspect.custom](): string {
+    return hidden
+  }
+}

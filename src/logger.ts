@@ -1,0 +1,50 @@
+import { inspect, styleText } from 'node:util'
+import { type DestinationStream, destination, type Logger, pino } from 'pino'
+import type { LogLevel } from './config.ts'
+
+// Nothing below hands a credential to the log; should something ever do, these names do not get through.
+const redact = {
+  paths: [
+    'client_secret',
+    'client_assertion',
+    'access_token',
+    'refresh_token',
+    'authorization',
+    'dpop',
+    'secret',
+  ].flatMap((name) => [name, `*.${name}`, `*.*.${name}`]),
+  censor: '[redacted]',
+}
+
+/** The operator's log, on stderr: JSON lines, or readable ones for a terminal. */
+export function createLogger(level: LogLevel, readable: boolean): Logger {
+  const stderr = destination({ fd: 2, sync: true })
+  const stream: DestinationStream = readable ? { write: (line) => void stderr.write(formatLine(line)) } : stderr
+  return pino(
+    {
+      level,
+      base: null,
+      redact,
+      messageKey: 'message',
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    stream,
+  )
+}
+
+const colours = { debug: 'gray', info: 'cyan', warn: 'yellow', error: 'red' } as const
+
+// Values are shown as JSON, so that nothing that came over the wire can move the cursor of whoever reads.
+function formatLine(line: string): string {
+  const { level, time, message, ...fields } = JSON.parse(line) as Record<string, unknown>
+  const colour = colours[level as keyof typeof colours] ?? 'white'
+  const rest = Object.entries(fields).map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+  const words = [
+    styleText('gray', String(time).slice(11, 23)),
+    styleText(colour, String(level)),
+    String(message),
+    ...rest,
+  ]
+  return `${words.map((word) => (typeof word === 'string' ? word : inspect(word))).join(' ')}\n`
+}

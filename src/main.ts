@@ -1,0 +1,92 @@
+/** The life of a server process: prepare, listen, start, and at the signal drain and close. */
+import { type App, type AppOptions, type PreparedApp, prepareApp } from './app.ts'
+import type { Settings } from './config.ts'
+import { type Listener, listen } from './http/listen.ts'
+import { describeError, type Log } from './lib/log.ts'
+
+/** The address cannot be listened on. The message is one sentence that says what to do. */
+export class ListenError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'ListenError'
+  }
+}
+
+/** A server that answers. */
+export interface RunningServer {
+  readonly issuer: string
+  /** Where it listens: scheme, host and port. */
+  readonly url: string
+  readonly metricsUrl: string | undefined
+  readonly prepared: PreparedApp
+  /** Drains, closes, and resolves when nothing is left. */
+  stop(): Promise<void>
+}
+
+/**
+ * Starts a server.
+ *
+ * @throws StoreOpenError, KeyMaterialError, IssuerMismatch, ListenError, StoreUnavailable; nothing is left open then
+ */
+export async function startServer(settings: Settings, options: AppOptions): Promise<RunningServer> {
+  const { log } = options
+  const prepared = await prepareApp(settings, options)
+  const listeners: Listener[] = []
+  let app: App | undefined
+  try {
+    const listener = await bind(settings.host, settings.port, 'MAYFLY_HOST and MAYFLY_PORT')
+    listeners.push(listener)
+    const url = toUrl(settings.host, listener.port)
+    const issuer = settings.issuer ?? url
+    app = await prepared.start(issuer)
+    const metricsUrl = await serveMetrics(settings, app, listeners)
+    listener.serve(app.main)
+    const started = app
+    return { issuer, url, metricsUrl, prepared, stop: () => stop(started, listeners, log) }
+  } catch (error) {
+    await Promise.all(listeners.map((listener) => listener.drain()))
+    await (app ?? prepared).close()
+    throw error
+  }
+}
+
+async function serveMetrics({ metricsListen }: Settings, app: App, listeners: Listener[]): Promise<string | undefined> {
+  if (metricsListen === undefined) return undefined
+  const listener = await bind(metricsListen.host, metricsListen.port, 'MAYFLY_METRICS_LISTEN')
+  listeners.push(listener)
+  listener.serve(app.metrics)
+  return toUrl(metricsListen.host, listener.port)
+}
+
+// Readiness goes off before the port does, and the metrics port stays until the last request is answered.
+async function stop(app: App, [main, ...others]: readonly Listener[], log: Log): Promise<void> {
+  log.info({}, 'draining')
+  app.markDraining()
+  await main?.drain()
+  await Promise.all(others.map((listener) => listener.drain()))
+  await app.close()
+  log.info({}, 'stopped')
+}
+
+async function bind(host: string, port: number, variables: string): Promise<Listener> {
+  try {
+    return await listen(host, port)
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+    const what = `${host}:${port}`
+    if (code === 'EADDRINUSE')
+      throw new ListenError(`${what} is in use: end the program that listens there, or set ${variables}`, { cause })
+    if (code === 'EACCES')
+      throw new ListenError(
+        `${what} needs a privilege that this user does not have: choose a port above 1023 with ${variables}`,
+        { cause },
+      )
+    throw new ListenError(`${what} cannot be listened on (${String(code ?? describeError(cause))}): set ${variables}`, {
+      cause,
+    })
+  }
+}
+
+function toUrl(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}

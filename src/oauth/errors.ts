@@ -1,0 +1,128 @@
+/**
+ * Every refusal that Mayfly can make, in one table: the precise reason, which goes to the audit trail, the log line
+ * and the metrics, and what the caller learns of it, which is the standard's code and one public sentence.
+ */
+
+/** Error codes that go over the wire (RFC 6749 section 5.2, RFC 8707 section 2; the last three are for our own faults and unknown paths). */
+export type ErrorCode =
+  | 'invalid_request'
+  | 'invalid_client'
+  | 'invalid_scope'
+  | 'invalid_target'
+  | 'unauthorized_client'
+  | 'unsupported_grant_type'
+  | 'unsupported_response_type'
+  | 'not_found'
+  | 'temporarily_unavailable'
+  | 'server_error'
+
+/** The public face of a refusal. `description` has only the characters of RFC 6749 section 5.2 and never echoes input. */
+export interface Refusal {
+  readonly error: ErrorCode
+  /** HTTP status. `invalid_client` becomes 401 with a challenge when the request carried an `Authorization` header. */
+  readonly status: 400 | 404 | 405 | 413 | 500 | 503
+  readonly description: string
+}
+
+const malformed = (description: string): Refusal => ({ error: 'invalid_request', status: 400, description })
+const badScope = (description: string): Refusal => ({ error: 'invalid_scope', status: 400, description })
+const badTarget = (description: string): Refusal => ({ error: 'invalid_target', status: 400, description })
+const unavailable = (description: string): Refusal => ({ error: 'temporarily_unavailable', status: 503, description })
+
+// One object for all of them: whoever guesses at clients and secrets must not be able to tell the cases apart.
+const authenticationFailed: Refusal = {
+  error: 'invalid_client',
+  status: 400,
+  description: 'client authentication failed',
+}
+
+const refusals = {
+  // The request as such
+  endpoint_unknown: { error: 'not_found', status: 404, description: 'no such endpoint' },
+  method_not_allowed: { error: 'invalid_request', status: 405, description: 'this method is not allowed here' },
+  http_malformed: malformed('the request is not valid HTTP'),
+  header_repeated: malformed('a header that may appear once was repeated'),
+  content_type_unsupported: malformed('the body must be application/x-www-form-urlencoded in UTF-8'),
+  body_too_large: { error: 'invalid_request', status: 413, description: 'the body is too large' },
+  body_incomplete: malformed('the body did not arrive whole'),
+  form_malformed: malformed('the form body is malformed'),
+  parameters_too_many: malformed('too many parameters'),
+  parameter_repeated: malformed('a parameter was repeated'),
+
+  // The grant
+  grant_type_missing: malformed('grant_type is missing'),
+  grant_type_unknown: {
+    error: 'unsupported_grant_type',
+    status: 400,
+    description: 'this grant type is not supported',
+  },
+  grant_not_registered: {
+    error: 'unauthorized_client',
+    status: 400,
+    description: 'the client is not registered for this grant type',
+  },
+
+  // The client
+  authentication_several: malformed('more than one client authentication method was used'),
+  authentication_client_mismatch: malformed('client_id differs from the authenticated client'),
+  authentication_missing: authenticationFailed,
+  authentication_malformed: authenticationFailed,
+  authentication_scheme_unsupported: authenticationFailed,
+  authentication_method_unsupported: authenticationFailed,
+  authentication_method_not_registered: authenticationFailed,
+  client_unknown: authenticationFailed,
+  client_disabled: authenticationFailed,
+  client_public: authenticationFailed,
+  secret_unknown: authenticationFailed,
+  secret_wrong: authenticationFailed,
+  secret_expired: authenticationFailed,
+
+  // What it asks for
+  scope_malformed: badScope('scope is malformed'),
+  scope_not_allowed: badScope('the client may not have this scope for this resource'),
+  resource_missing: badTarget('the client has several audiences: name one as resource'),
+  resource_several: badTarget('a token has one audience: name one resource'),
+  resource_malformed: badTarget('resource is not an absolute URI without a fragment'),
+  resource_not_allowed: badTarget('the client may not have tokens for this resource'),
+
+  // GET /authorize
+  response_type_unsupported: {
+    error: 'unsupported_response_type',
+    status: 400,
+    description: 'there is no authorization endpoint here: no people log in',
+  },
+
+  // Our own faults
+  store_unavailable: unavailable('storage is unavailable, try again'),
+  overloaded: unavailable('overloaded, try again'),
+  secret_check_busy: unavailable('overloaded, try again'),
+  registry_moving: unavailable('the registry is changing, try again'),
+  issuer_changed: unavailable('this server is no longer the issuer of its database'),
+  not_ready: unavailable('not ready, try again'),
+  fault: { error: 'server_error', status: 500, description: 'internal error' },
+} as const satisfies Record<string, Refusal>
+
+/** Why a request was refused, as the audit trail, the log and the metrics name it. */
+export type Reason = keyof typeof refusals
+
+/** All reasons, for metric labels and for the reader of an audit row. */
+export const reasons = Object.keys(refusals) as readonly Reason[]
+
+/** What the caller learns of a reason. */
+export function refusalOf(reason: Reason): Refusal {
+  return refusals[reason]
+}
+
+/**
+ * A refusal on its way to the one place that answers it. Its message is the reason, so that nothing else of the
+ * request can reach a log through it.
+ */
+export class OAuthError extends Error {
+  readonly reason: Reason
+
+  constructor(reason: Reason, options?: ErrorOptions) {
+    super(reason, options)
+    this.name = 'OAuthError'
+    this.reason = reason
+  }
+}

@@ -1,0 +1,227 @@
+/**
+ * One commit for all who wait. Requests put whole acts into a queue; once per turn of the event loop what is there
+ * runs in one `BEGIN IMMEDIATE … COMMIT`, so that one flush of the disk serves them all. No promise resolves before
+ * COMMIT.
+ *
+ * What can fail, and what follows:
+ *
+ *   BEGIN finds the database locked     the batch waits and tries again, for a second
+ *   one act fails                       it alone is undone (by its savepoint, or because it is one statement)
+ *   one act takes the transaction down  SQLITE_FULL, SQLITE_IOERR or RAISE(ROLLBACK) undo everything: nothing of the
+ *                                       batch has happened, and nothing more of it may run, for outside a transaction
+ *                                       each statement would commit by itself
+ *   COMMIT fails                        nobody knows; all are told so
+ */
+import Database from 'better-sqlite3'
+import type { Clock } from '../../lib/clock.ts'
+import { StoreUnavailable } from '../../lib/store-error.ts'
+import type { StoreEvents } from '../store.ts'
+
+const maxWaiting = 20_000
+const maxActsPerBatch = 512
+const busyMilliseconds = 1_000
+const busyPauseMilliseconds = 5
+
+/** The transaction that an act runs in. */
+export interface Batch {
+  /** The registry sequence as of now, changes of earlier acts of the same batch included. */
+  sequence: number
+}
+
+/** One atomic piece of work. It runs synchronously, inside the transaction of its batch. */
+export interface Act<T> {
+  /** Whether it is a single statement, which needs no savepoint to be atomic. */
+  readonly single: boolean
+  run(batch: Batch): T
+}
+
+interface Waiting {
+  readonly act: Act<unknown>
+  readonly since: number
+  resolve(value: unknown): void
+  reject(error: unknown): void
+}
+
+type Outcome = { readonly value: unknown } | { readonly error: unknown }
+
+export class ActQueue {
+  readonly #sqlite: Database.Database
+  readonly #clock: Clock
+  readonly #events: StoreEvents
+  readonly #begin: Database.Statement
+  readonly #commit: Database.Statement
+  readonly #rollback: Database.Statement
+  readonly #savepoint: Database.Statement
+  readonly #release: Database.Statement
+  readonly #rollbackTo: Database.Statement
+  readonly #readSequence: Database.Statement
+  #waiting: Waiting[] = []
+  #scheduled = false
+  #idle: (() => void)[] = []
+
+  constructor(sqlite: Database.Database, clock: Clock, events: StoreEvents) {
+    this.#sqlite = sqlite
+    this.#clock = clock
+    this.#events = events
+    this.#begin = sqlite.prepare('BEGIN IMMEDIATE')
+    this.#commit = sqlite.prepare('COMMIT')
+    this.#rollback = sqlite.prepare('ROLLBACK')
+    this.#savepoint = sqlite.prepare('SAVEPOINT act')
+    this.#release = sqlite.prepare('RELEASE act')
+    this.#rollbackTo = sqlite.prepare('ROLLBACK TO act')
+    this.#readSequence = sqlite.prepare(`SELECT value FROM sequence WHERE name = 'registry'`).pluck()
+  }
+
+  /**
+   * Runs an act in the next transaction; resolves when that is durable.
+   *
+   * @throws StoreUnavailable; what the act itself throws
+   */
+  submit<T>(act: Act<T>): Promise<T> {
+    if (this.#waiting.length >= maxWaiting) {
+      return Promise.reject(new StoreUnavailable('too many acts wait for the store'))
+    }
+    return new Promise<T>((resolve, reject) => {
+      const since = this.#clock.monotonicMilliseconds()
+      this.#waiting.push({ act, since, resolve: resolve as (value: unknown) => void, reject })
+      this.#schedule()
+    })
+  }
+
+  /** Resolves when nothing waits any more. */
+  drain(): Promise<void> {
+    if (this.#waiting.length === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#idle.push(resolve))
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(() => this.#flush())
+  }
+
+  #flush(): void {
+    this.#scheduled = false
+    const batch = this.#waiting.splice(0, maxActsPerBatch)
+    if (batch.length > 0) this.#runBatch(batch)
+    if (this.#waiting.length > 0) this.#schedule()
+    else for (const idle of this.#idle.splice(0)) idle()
+  }
+
+  #runBatch(batch: readonly Waiting[]): void {
+    const started = this.#clock.monotonicMilliseconds()
+    if (!this.#beginOrWait(batch)) return
+    const outcomes = this.#runActs(batch)
+    if (outcomes === undefined || !this.#commitAll(batch)) return
+    this.#events.onCommit?.(batch.length, (this.#clock.monotonicMilliseconds() - started) / 1000)
+    batch.forEach((waiting, i) => {
+      const outcome = outcomes[i]
+      if (outcome !== undefined && 'value' in outcome) waiting.resolve(outcome.value)
+      else waiting.reject(outcome?.error)
+    })
+  }
+
+  #beginOrWait(batch: readonly Waiting[]): boolean {
+    try {
+      this.#begin.run()
+      return true
+    } catch (error) {
+      if (isBusy(error)) this.#waitForLock(batch, error)
+      else this.#fail(batch, error)
+      return false
+    }
+  }
+
+  // Another process writes. Those who waited too long are told; the others go to the front of the queue again.
+  #waitForLock(batch: readonly Waiting[], error: unknown): void {
+    const now = this.#clock.monotonicMilliseconds()
+    const patient = batch.filter((waiting) => now - waiting.since < busyMilliseconds)
+    this.#fail(
+      batch.filter((waiting) => !patient.includes(waiting)),
+      error,
+    )
+    this.#waiting = [...patient, ...this.#waiting]
+    if (this.#waiting.length === 0) return
+    this.#scheduled = true
+    setTimeout(() => this.#flush(), busyPauseMilliseconds)
+  }
+
+  #runActs(batch: readonly Waiting[]): readonly Outcome[] | undefined {
+    const outcomes: Outcome[] = []
+    try {
+      const state: Batch = { sequence: this.#readSequence.get() as number }
+      for (const { act } of batch) {
+        const outcome = act.single ? runSingle(act, state) : this.#runInSavepoint(act, state)
+        if ('error' in outcome && !this.#sqlite.inTransaction) throw outcome.error
+        outcomes.push(outcome)
+      }
+      return outcomes
+    } catch (error) {
+      this.#rollbackIfOpen()
+      this.#fail(batch, error)
+      return undefined
+    }
+  }
+
+  #runInSavepoint(act: Act<unknown>, state: Batch): Outcome {
+    const { sequence } = state
+    this.#savepoint.run()
+    try {
+      const value = act.run(state)
+      this.#release.run()
+      return { value }
+    } catch (error) {
+      state.sequence = sequence
+      if (!this.#sqlite.inTransaction) return { error }
+      this.#rollbackTo.run()
+      this.#release.run()
+      return { error: toStoreError(error) }
+    }
+  }
+
+  #commitAll(batch: readonly Waiting[]): boolean {
+    try {
+      this.#commit.run()
+      return true
+    } catch (error) {
+      this.#rollbackIfOpen()
+      this.#fail(batch, error, true)
+      return false
+    }
+  }
+
+  #rollbackIfOpen(): void {
+    try {
+      if (this.#sqlite.inTransaction) this.#rollback.run()
+    } catch (error) {
+      this.#events.onFailure?.(error)
+    }
+  }
+
+  #fail(batch: readonly Waiting[], cause: unknown, outcomeUnknown = false): void {
+    if (batch.length === 0) return
+    this.#events.onFailure?.(cause)
+    const error = toStoreError(cause, outcomeUnknown)
+    for (const waiting of batch) waiting.reject(error)
+  }
+}
+
+function runSingle(act: Act<unknown>, state: Batch): Outcome {
+  try {
+    return { value: act.run(state) }
+  } catch (error) {
+    return { error: toStoreError(error) }
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  return error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')
+}
+
+/** What SQLite threw, in the words of the store; what an act threw of its own stays as it is. */
+export function toStoreError(error: unknown, outcomeUnknown = false): unknown {
+  const isClosed = error instanceof TypeError && error.message.includes('connection is not open')
+  const isForeign = error instanceof Database.SqliteError || isClosed
+  if (!isForeign && !outcomeUnknown) return error
+  return new StoreUnavailable('the database cannot do it', { cause: error, outcomeUnknown })
+}

@@ -1,0 +1,93 @@
+import type { AuditEntry, AuditQuery, AuditStore } from '../../audit/audit-store.ts'
+import type { AuditEvent } from '../../audit/event.ts'
+import { ulidFloor, ulidMilliseconds } from '../../lib/id.ts'
+import { type Connection, read } from './connection.ts'
+import { and, desc, eq, gte, sql } from './drizzle.ts'
+import { auditEvent, issuance } from './schema.ts'
+import { toIssuanceRecord } from './token-store.ts'
+
+// A token is recorded within moments of its request, so its `jti` lies close behind the time in the request id.
+const requestSpanMilliseconds = 60_000
+
+export function createAuditStore(connection: Connection): AuditStore {
+  const { db, acts, sqlite } = connection
+  const pruneIssuance = sqlite.prepare(
+    'DELETE FROM issuance WHERE jti IN (SELECT jti FROM issuance WHERE jti < ? ORDER BY jti LIMIT ?)',
+  )
+  const pruneEvents = sqlite.prepare(
+    'DELETE FROM audit_event WHERE id IN (SELECT id FROM audit_event WHERE id < ? ORDER BY id LIMIT ?)',
+  )
+
+  const listIssuance = (query: AuditQuery): AuditEntry[] => {
+    const span = requestSpan(query.requestId)
+    return db
+      .select()
+      .from(issuance)
+      .where(
+        and(
+          query.clientId === undefined ? undefined : eq(issuance.clientId, query.clientId),
+          query.requestId === undefined ? undefined : eq(issuance.requestId, query.requestId),
+          query.since === undefined ? undefined : gte(issuance.jti, ulidFloor(query.since)),
+          span === undefined ? undefined : sql`${issuance.jti} BETWEEN ${span.from} AND ${span.to}`,
+        ),
+      )
+      .orderBy(desc(issuance.jti))
+      .limit(query.limit)
+      .all()
+      .map((row) => ({ id: row.jti, at: ulidMilliseconds(row.jti), type: 'token.issued', ...toIssuanceRecord(row) }))
+  }
+
+  const listEvents = (query: AuditQuery): AuditEntry[] =>
+    db
+      .select()
+      .from(auditEvent)
+      .where(
+        and(
+          query.type === undefined ? undefined : eq(auditEvent.type, query.type),
+          query.clientId === undefined ? undefined : eq(auditEvent.clientId, query.clientId),
+          query.requestId === undefined ? undefined : eq(auditEvent.requestId, query.requestId),
+          query.since === undefined ? undefined : gte(auditEvent.id, ulidFloor(query.since)),
+        ),
+      )
+      .orderBy(desc(auditEvent.id))
+      .limit(query.limit)
+      .all()
+      .map(toEntry)
+
+  return {
+    recordRefusal: (event) => acts.submit({ single: true, run: () => connection.writeEvent(event) }),
+    listAudit: (query) =>
+      read(() => {
+        const tokens = query.type === undefined || query.type === 'token.issued' ? listIssuance(query) : []
+        const others = query.type === 'token.issued' ? [] : listEvents(query)
+        return [...tokens, ...others].toSorted((a, b) => (a.id < b.id ? 1 : -1)).slice(0, query.limit)
+      }),
+    pruneAudit: (before) =>
+      acts.submit({
+        single: false,
+        run: () => {
+          const tokens = pruneIssuance.run(ulidFloor(before.issuance), before.limit).changes
+          const rest = before.limit - tokens
+          return rest === 0 ? tokens : tokens + pruneEvents.run(ulidFloor(before.others), rest).changes
+        },
+      }),
+  }
+}
+
+function requestSpan(requestId: string | undefined): { from: string; to: string } | undefined {
+  if (requestId === undefined) return undefined
+  const at = ulidMilliseconds(requestId.replace(/^req_/, ''))
+  return { from: ulidFloor(Math.max(0, at - requestSpanMilliseconds)), to: ulidFloor(at + requestSpanMilliseconds) }
+}
+
+// The trail is written by this program alone, and read back as it was written.
+function toEntry(row: typeof auditEvent.$inferSelect): AuditEntry {
+  const { id, type, clientId, requestId, detail } = row
+  const event = {
+    type,
+    ...(JSON.parse(detail) as object),
+    ...(clientId === null ? {} : { clientId }),
+    ...(requestId === null ? {} : { requestId }),
+  } as unknown as AuditEvent
+  return { id, at: ulidMilliseconds(id), ...event }
+}

@@ -1,0 +1,321 @@
+import type { Client, ClientSecret, ClientSettings, SecretFacts } from '../../client/client.ts'
+import { maxSecretsPerClient } from '../../client/client.ts'
+import type { SecretId } from '../../client/client-secret.ts'
+import type { ClientChanges, ClientStore, NewSecret } from '../../client/client-store.ts'
+import { formatCost, isSameCost, parseArgonHash } from '../../client/imported-secret.ts'
+import { RegistryError } from '../../lib/store-error.ts'
+import { isAuthMethod } from '../../oauth/auth-method.ts'
+import { isGrantType } from '../../oauth/grant-type.ts'
+import { parseStrings } from './columns.ts'
+import { type Changed, type Connection, read } from './connection.ts'
+import { and, asc, eq, gt, isNull, lt, ne, or, sql } from './drizzle.ts'
+import { unknownResource } from './resource-store.ts'
+import { client, clientAudience, clientSecret, resource } from './schema.ts'
+
+type Row = typeof client.$inferSelect
+type SecretRow = typeof clientSecret.$inferSelect
+
+export function createClientStore(connection: Connection): ClientStore {
+  const { db, clock, acts } = connection
+  const { placeholder } = sql
+  const byId = db
+    .select()
+    .from(client)
+    .where(eq(client.clientId, placeholder('clientId')))
+    .prepare()
+  const audiencesOf = db
+    .select({ uri: clientAudience.uri })
+    .from(clientAudience)
+    .where(eq(clientAudience.clientId, placeholder('clientId')))
+    .orderBy(asc(clientAudience.position))
+    .prepare()
+  const secretsOf = db
+    .select()
+    .from(clientSecret)
+    .where(eq(clientSecret.clientId, placeholder('clientId')))
+    .orderBy(asc(clientSecret.createdAt), asc(clientSecret.secretId))
+    .prepare()
+  const noteUse = db
+    .update(clientSecret)
+    .set({ lastUsedAt: sql`${placeholder('at')}` })
+    .where(
+      and(
+        eq(clientSecret.secretId, placeholder('secretId')),
+        or(isNull(clientSecret.lastUsedAt), lt(clientSecret.lastUsedAt, placeholder('at'))),
+      ),
+    )
+    .prepare()
+
+  const complete = (row: Row): Client => {
+    const { clientId } = row
+    return toClient(
+      row,
+      audiencesOf.all({ clientId }).map(({ uri }) => uri),
+      secretsOf.all({ clientId }).map(toSecret),
+    )
+  }
+
+  const find = (clientId: string): Client | undefined => {
+    const row = byId.get({ clientId })
+    return row === undefined || row.status === 'deleted' ? undefined : complete(row)
+  }
+
+  const get = (clientId: string): Client => {
+    const found = find(clientId)
+    if (found === undefined) {
+      throw new RegistryError('unknown', `there is no client ${clientId}: \`mayfly client list\` shows what there is`)
+    }
+    return found
+  }
+
+  const writeAudiences = (clientId: string, audiences: readonly string[]): void => {
+    db.delete(clientAudience).where(eq(clientAudience.clientId, clientId)).run()
+    if (audiences.length === 0) return
+    db.insert(clientAudience)
+      .values(audiences.map((uri, position) => ({ clientId, position, uri })))
+      .run()
+  }
+
+  // Whoever registers a client shall hear at once of an audience or scope that can never be granted.
+  const checkTargets = (audiences: readonly string[], scopes: readonly string[]): void => {
+    const defined = new Set<string>()
+    for (const uri of audiences) {
+      const row = db.select().from(resource).where(eq(resource.uri, uri)).get()
+      if (row === undefined) throw unknownResource(uri)
+      for (const scope of parseStrings(row.scopes)) defined.add(scope)
+    }
+    const unknown = scopes.find((scope) => !defined.has(scope))
+    if (unknown === undefined) return
+    const first = audiences[0] ?? 'URI'
+    throw new RegistryError(
+      'invalid',
+      `no audience of the client defines the scope ${unknown}: \`mayfly resource update ${first} --scope "…"\` replaces the scopes of a resource`,
+    )
+  }
+
+  const writeSecret = (clientId: string, secret: NewSecret): void => {
+    if (secret.kind === 'imported') checkCost(connection, secret.argon2id)
+    db.insert(clientSecret)
+      .values({
+        secretId: secret.secretId,
+        clientId,
+        sha256: secret.kind === 'generated' ? Buffer.from(secret.sha256) : null,
+        argon2id: secret.kind === 'imported' ? secret.argon2id : null,
+        createdAt: clock.nowMilliseconds(),
+        expiresAt: secret.expiresAt ?? null,
+      })
+      .run()
+  }
+
+  const create = (clientId: string, settings: ClientSettings, secret: NewSecret): Changed<Client> => {
+    const row = byId.get({ clientId })
+    if (row?.status === 'deleted')
+      throw new RegistryError(
+        'exists',
+        `client ${clientId} was deleted, and an id is never given again: choose another with \`--client-id\``,
+      )
+    if (row !== undefined)
+      throw new RegistryError(
+        'exists',
+        `client ${clientId} exists already: choose another name or \`--client-id\`, or change it with \`mayfly client update\``,
+      )
+    checkTargets(settings.audiences, settings.scopes)
+    const now = clock.nowMilliseconds()
+    db.insert(client)
+      .values({ ...columnsOf(settings), clientId, status: 'active', createdAt: now, updatedAt: now })
+      .run()
+    writeAudiences(clientId, settings.audiences)
+    writeSecret(clientId, secret)
+    const { secretId } = secret
+    const imported = secret.kind === 'imported'
+    return {
+      value: get(clientId),
+      events: [
+        { type: 'client.created', clientId, detail: { ...settings } },
+        { type: imported ? 'secret.imported' : 'secret.created', clientId, secretId, ...expiryDetail(secret) },
+      ],
+    }
+  }
+
+  const update = (clientId: string, changes: ClientChanges): Changed<Client> => {
+    const current = get(clientId)
+    const { accessTokenTtlSeconds, ...rest } = { ...current, ...changes }
+    const settings: ClientSettings = {
+      ...rest,
+      ...(accessTokenTtlSeconds === null || accessTokenTtlSeconds === undefined ? {} : { accessTokenTtlSeconds }),
+    }
+    checkTargets(settings.audiences, settings.scopes)
+    db.update(client)
+      .set({ ...columnsOf(settings), updatedAt: clock.nowMilliseconds() })
+      .where(eq(client.clientId, clientId))
+      .run()
+    writeAudiences(clientId, settings.audiences)
+    return { value: get(clientId), events: [{ type: 'client.updated', clientId, detail: { ...changes } }] }
+  }
+
+  const setStatus = (clientId: string, status: Client['status']): Changed<Client> => {
+    const current = get(clientId)
+    if (current.status === status) return { value: current, events: [] }
+    const now = clock.nowMilliseconds()
+    const disabledAt = status === 'disabled' ? now : null
+    db.update(client).set({ status, disabledAt, updatedAt: now }).where(eq(client.clientId, clientId)).run()
+    const type = status === 'disabled' ? 'client.disabled' : 'client.enabled'
+    return { value: get(clientId), events: [{ type, clientId }] }
+  }
+
+  const remove = (clientId: string): Changed<void> => {
+    const current = get(clientId)
+    db.delete(clientSecret).where(eq(clientSecret.clientId, clientId)).run()
+    writeAudiences(clientId, [])
+    db.update(client)
+      .set({ ...emptied, status: 'deleted', updatedAt: clock.nowMilliseconds() })
+      .where(eq(client.clientId, clientId))
+      .run()
+    const detail = { secrets: current.secrets.map((secret) => secret.secretId) }
+    return { value: undefined, events: [{ type: 'client.deleted', clientId, detail }] }
+  }
+
+  const createSecret = (clientId: string, secret: NewSecret): Changed<SecretFacts> => {
+    const { secrets } = get(clientId)
+    const now = clock.nowMilliseconds()
+    const live = secrets.filter((other) => other.expiresAt === undefined || other.expiresAt > now)
+    if (live.length >= maxSecretsPerClient) {
+      throw new RegistryError(
+        'limit',
+        `client ${clientId} has ${live.length} live secrets, and no more are possible: \`mayfly secret revoke\` ends one`,
+      )
+    }
+    for (const dead of secrets.filter((other) => !live.includes(other))) dropIfLongDead(dead, now)
+    writeSecret(clientId, secret)
+    const created = secretsOf.all({ clientId }).find((row) => row.secretId === secret.secretId)
+    if (created === undefined) throw new Error('a secret that was just written is not there')
+    const { secretId } = secret
+    return {
+      value: toSecret(created),
+      events: [{ type: 'secret.created', clientId, secretId, ...expiryDetail(secret) }],
+    }
+  }
+
+  // Expired secrets stay a while, so that a refusal can still say why.
+  const dropIfLongDead = (secret: ClientSecret, now: number): void => {
+    if (secret.expiresAt === undefined || now - secret.expiresAt < 90 * 86_400_000) return
+    db.delete(clientSecret).where(eq(clientSecret.secretId, secret.secretId)).run()
+  }
+
+  const revokeSecret = (clientId: string, secretId: SecretId): Changed<void> => {
+    if (!get(clientId).secrets.some((secret) => secret.secretId === secretId)) {
+      throw new RegistryError(
+        'unknown',
+        `client ${clientId} has no secret ${secretId}: \`mayfly secret list ${clientId}\` shows what it has`,
+      )
+    }
+    db.delete(clientSecret).where(eq(clientSecret.secretId, secretId)).run()
+    return { value: undefined, events: [{ type: 'secret.revoked', clientId, secretId }] }
+  }
+
+  return {
+    findClient: (clientId) =>
+      read(() => {
+        const sequence = connection.readSequence()
+        return { sequence, value: find(clientId) }
+      }),
+    listClients: ({ after, limit }) =>
+      read(() =>
+        db
+          .select()
+          .from(client)
+          .where(and(ne(client.status, 'deleted'), after === undefined ? undefined : gt(client.clientId, after)))
+          .orderBy(asc(client.clientId))
+          .limit(limit)
+          .all()
+          .map(complete),
+      ),
+    createClient: (clientId, settings, secret, by) => connection.change(by, () => create(clientId, settings, secret)),
+    updateClient: (clientId, changes, by) => connection.change(by, () => update(clientId, changes)),
+    setClientStatus: (clientId, status, by) => connection.change(by, () => setStatus(clientId, status)),
+    deleteClient: (clientId, by) => connection.change(by, () => remove(clientId)),
+    createSecret: (clientId, secret, by) => connection.change(by, () => createSecret(clientId, secret)),
+    revokeSecret: (clientId, secretId, by) => connection.change(by, () => revokeSecret(clientId, secretId)),
+    noteSecretUse: (lastUsedAt) =>
+      acts.submit({
+        single: false,
+        run: () => {
+          for (const [secretId, at] of lastUsedAt) noteUse.run({ secretId, at })
+        },
+      }),
+  }
+}
+
+// All imported secrets of a store cost the same to check, or the time of a refusal would tell clients apart.
+function checkCost({ db }: Connection, argon2id: string): void {
+  const other = db
+    .select({ argon2id: clientSecret.argon2id })
+    .from(clientSecret)
+    .where(sql`${clientSecret.argon2id} IS NOT NULL`)
+    .limit(1)
+    .get()
+  const present = parseArgonHash(other?.argon2id ?? '')
+  const added = parseArgonHash(argon2id)
+  if (added === undefined) throw new RegistryError('invalid', 'the hash is not argon2id in PHC form')
+  if (present === undefined || isSameCost(present, added)) return
+  throw new RegistryError(
+    'invalid',
+    `imported secrets of one database all cost the same to check, so that a refusal tells nothing: they have ${formatCost(present)}, this one ${formatCost(added)}. Import the secret itself with \`--secret-stdin\`, or let Mayfly generate one`,
+  )
+}
+
+function expiryDetail(secret: NewSecret): { detail?: { expiresAt: number } } {
+  return secret.expiresAt === undefined ? {} : { detail: { expiresAt: secret.expiresAt } }
+}
+
+const emptied = {
+  name: '',
+  grantTypes: '[]',
+  authMethods: '[]',
+  scopes: '[]',
+  accessTokenTtlSeconds: null,
+} as const
+
+function columnsOf(settings: ClientSettings) {
+  return {
+    name: settings.name,
+    grantTypes: JSON.stringify(settings.grantTypes),
+    authMethods: JSON.stringify(settings.authMethods),
+    scopes: JSON.stringify(settings.scopes),
+    accessTokenTtlSeconds: settings.accessTokenTtlSeconds ?? null,
+  }
+}
+
+function toClient(row: Row, audiences: readonly string[], secrets: readonly ClientSecret[]): Client {
+  return {
+    clientId: row.clientId,
+    name: row.name,
+    // Whatever is not active does not get in.
+    status: row.status === 'active' ? 'active' : 'disabled',
+    grantTypes: parseStrings(row.grantTypes).filter(isGrantType),
+    authMethods: parseStrings(row.authMethods).filter(isAuthMethod),
+    scopes: parseStrings(row.scopes),
+    audiences,
+    secrets,
+    createdAt: row.createdAt,
+    updatedAt: row.updatedAt,
+    ...(row.accessTokenTtlSeconds === null ? {} : { accessTokenTtlSeconds: row.accessTokenTtlSeconds }),
+    ...(row.disabledAt === null ? {} : { disabledAt: row.disabledAt }),
+  }
+}
+
+function toSecret(row: SecretRow): ClientSecret {
+  const facts: SecretFacts = {
+    secretId: toSecretId(row.secretId),
+    createdAt: row.createdAt,
+    ...(row.expiresAt === null ? {} : { expiresAt: row.expiresAt }),
+    ...(row.lastUsedAt === null ? {} : { lastUsedAt: row.lastUsedAt }),
+  }
+  if (row.argon2id !== null) return { ...facts, kind: 'imported', argon2id: row.argon2id }
+  if (row.sha256 !== null) return { ...facts, kind: 'generated', sha256: row.sha256 }
+  throw new Error('a secret without a hash')
+}
+
+function toSecretId(text: string): SecretId {
+  return `sec_${text.replace(/^sec_/, '')}`
+}

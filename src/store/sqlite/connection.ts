@@ -1,0 +1,95 @@
+import type Database from 'better-sqlite3'
+import type { Actor, AuditEvent, Change, ChangeRecord } from '../../audit/event.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { makeUlid } from '../../lib/id.ts'
+import { type ActQueue, type Batch, toStoreError } from './act-queue.ts'
+import { drizzle, eq, sql } from './drizzle.ts'
+import { auditEvent, sequence } from './schema.ts'
+
+/** What the parts of the store share: one connection, its queue of acts, and how a change is made. */
+export interface Connection {
+  readonly sqlite: Database.Database
+  readonly db: ReturnType<typeof drizzle>
+  readonly acts: ActQueue
+  readonly clock: Clock
+  /** Prepared: appends to the audit trail. Only inside an act. */
+  writeEvent(event: AuditEvent): void
+  /** The registry sequence as of now. */
+  readSequence(): number
+  /**
+   * A change to the registry: what `run` does, its audit record, and the registry sequence, in one act. When `run`
+   * returns no event, nothing had to change and the sequence stays.
+   */
+  change<T>(by: Actor, run: () => Changed<T>): Promise<T>
+}
+
+/** What a change did. */
+export interface Changed<T> {
+  readonly value: T
+  readonly events: readonly (Change & Pick<ChangeRecord, 'detail'>)[]
+}
+
+/** Runs a read; what SQLite throws becomes StoreUnavailable. Asynchronous only for the interface. */
+export async function read<T>(run: () => T): Promise<T> {
+  try {
+    return run()
+  } catch (error) {
+    throw toStoreError(error)
+  }
+}
+
+export function createConnection(sqlite: Database.Database, acts: ActQueue, clock: Clock): Connection {
+  const db = drizzle({ client: sqlite })
+  const { placeholder } = sql
+  const insertEvent = db
+    .insert(auditEvent)
+    .values({
+      id: placeholder('id'),
+      type: placeholder('type'),
+      clientId: placeholder('clientId'),
+      requestId: placeholder('requestId'),
+      detail: placeholder('detail'),
+    })
+    .prepare()
+  const bumpSequence = db
+    .update(sequence)
+    .set({ value: sql`${sequence.value} + 1` })
+    .where(eq(sequence.name, 'registry'))
+    .returning({ value: sequence.value })
+    .prepare()
+  const readSequence = db
+    .select({ value: sequence.value })
+    .from(sequence)
+    .where(eq(sequence.name, 'registry'))
+    .prepare()
+
+  const writeEvent = (event: AuditEvent): void => {
+    const { type, ...rest } = event
+    const { clientId, requestId, ...detail } = rest as { clientId?: string; requestId?: string }
+    insertEvent.run({
+      id: makeUlid(clock.nowMilliseconds()),
+      type,
+      clientId: clientId ?? null,
+      requestId: requestId ?? null,
+      detail: JSON.stringify(detail),
+    })
+  }
+
+  const runChange = <T>(batch: Batch, by: Actor, run: () => Changed<T>): T => {
+    const { value, events } = run()
+    for (const event of events) writeEvent({ ...event, actor: by })
+    const [bumped] = events.length === 0 ? [] : bumpSequence.all()
+    if (bumped !== undefined) batch.sequence = bumped.value
+    return value
+  }
+
+  return {
+    sqlite,
+    db,
+    acts,
+    clock,
+    writeEvent,
+    readSequence: () => readSequence.get()?.value ?? 0,
+    change: (by, run) => acts.submit({ single: false, run: (batch) => runChange(batch, by, run) }),
+  }
+}

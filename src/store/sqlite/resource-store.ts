@@ -1,0 +1,118 @@
+import { isSigningAlg } from '../../key/signer.ts'
+import { RegistryError } from '../../lib/store-error.ts'
+import type { Resource, ResourceSettings } from '../../resource/resource.ts'
+import type { ResourceStore } from '../../resource/resource-store.ts'
+import { parseStrings } from './columns.ts'
+import { type Changed, type Connection, read } from './connection.ts'
+import { and, asc, eq, ne, sql } from './drizzle.ts'
+import { client, clientAudience, resource } from './schema.ts'
+
+type Row = typeof resource.$inferSelect
+
+export function createResourceStore(connection: Connection): ResourceStore {
+  const { db, clock } = connection
+  const byUri = db
+    .select()
+    .from(resource)
+    .where(eq(resource.uri, sql.placeholder('uri')))
+    .prepare()
+
+  const find = (uri: string): Resource | undefined => {
+    const row = byUri.get({ uri })
+    return row === undefined ? undefined : toResource(row)
+  }
+
+  const get = (uri: string): Resource => {
+    const found = find(uri)
+    if (found === undefined) throw unknownResource(uri)
+    return found
+  }
+
+  const create = (uri: string, settings: ResourceSettings): Changed<Resource> => {
+    if (find(uri) !== undefined)
+      throw new RegistryError('exists', `resource ${uri} exists already: \`mayfly resource update\` changes it`)
+    const now = clock.nowMilliseconds()
+    const created: Resource = { uri, ...settings, createdAt: now, updatedAt: now }
+    db.insert(resource).values(toRow(created)).run()
+    return { value: created, events: [{ type: 'resource.created', resource: uri, detail: { ...settings } }] }
+  }
+
+  const update = (uri: string, changes: Parameters<ResourceStore['updateResource']>[1]): Changed<Resource> => {
+    const current = get(uri)
+    const merged = Object.entries({ ...current, ...changes }).filter(([, value]) => value !== null)
+    const updated = { ...(Object.fromEntries(merged) as unknown as Resource), updatedAt: clock.nowMilliseconds() }
+    db.update(resource).set(toRow(updated)).where(eq(resource.uri, uri)).run()
+    return { value: updated, events: [{ type: 'resource.updated', resource: uri, detail: { ...changes } }] }
+  }
+
+  const remove = (uri: string): Changed<void> => {
+    get(uri)
+    const users = db
+      .selectDistinct({ clientId: clientAudience.clientId })
+      .from(clientAudience)
+      .innerJoin(client, eq(client.clientId, clientAudience.clientId))
+      .where(and(eq(clientAudience.uri, uri), ne(client.status, 'deleted')))
+      .orderBy(asc(clientAudience.clientId))
+      .limit(6)
+      .all()
+    if (users.length > 0)
+      throw inUse(
+        uri,
+        users.map((user) => user.clientId),
+      )
+    db.delete(resource).where(eq(resource.uri, uri)).run()
+    return { value: undefined, events: [{ type: 'resource.deleted', resource: uri }] }
+  }
+
+  return {
+    findResource: (uri) =>
+      read(() => {
+        const sequence = connection.readSequence()
+        return { sequence, value: find(uri) }
+      }),
+    listResources: () => read(() => db.select().from(resource).orderBy(asc(resource.uri)).all().map(toResource)),
+    createResource: (uri, settings, by) => connection.change(by, () => create(uri, settings)),
+    updateResource: (uri, changes, by) => connection.change(by, () => update(uri, changes)),
+    deleteResource: (uri, by) => connection.change(by, () => remove(uri)),
+  }
+}
+
+/** The refusal that names the command which would have made the resource. */
+export function unknownResource(uri: string): RegistryError {
+  return new RegistryError(
+    'unknown',
+    `there is no resource ${uri}: \`mayfly resource create ${uri}\` makes it, \`mayfly resource list\` shows what there is`,
+  )
+}
+
+function inUse(uri: string, clients: readonly string[]): RegistryError {
+  const named = clients.slice(0, 5).join(', ') + (clients.length > 5 ? ' and others' : '')
+  return new RegistryError(
+    'in_use',
+    `resource ${uri} is an audience of ${named}: give them other audiences with \`mayfly client update\`, or delete them, first`,
+  )
+}
+
+function toRow(value: Resource): Row {
+  return {
+    uri: value.uri,
+    name: value.name ?? null,
+    scopes: JSON.stringify(value.scopes),
+    alg: value.alg ?? null,
+    accessTokenTtlSeconds: value.accessTokenTtlSeconds ?? null,
+    createdAt: value.createdAt,
+    updatedAt: value.updatedAt,
+  }
+}
+
+function toResource(row: Row): Resource {
+  return {
+    uri: row.uri,
+    scopes: parseStrings(row.scopes),
+    createdAt: row.createdAt,
+    updatedAt: row.updatedAt,
+    ...(row.name === null ? {} : { name: row.name }),
+    ...(row.alg !== null && isSigningAlg(row.alg) ? { alg: row.alg } : {}),
+    ...(row.accessTokenTtlSeconds === null ? {} : { accessTokenTtlSeconds: row.accessTokenTtlSeconds }),
+  }
+}

@@ -1,0 +1,120 @@
+import { parseArgonHash } from '../../client/imported-secret.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { RegistryHead, RegistryStore } from '../../registry/registry-store.ts'
+import type { Store, StoreEvents } from '../store.ts'
+import { ActQueue } from './act-queue.ts'
+import { createAuditStore } from './audit-store.ts'
+import { writeBackup } from './backup.ts'
+import { createClientStore } from './client-store.ts'
+import { type Changed, type Connection, createConnection, read } from './connection.ts'
+import { eq, sql } from './drizzle.ts'
+import { createKeyStore } from './key-store.ts'
+import { readMigrationState } from './migrate.ts'
+import { type OpenOptions, openDatabase } from './open.ts'
+import { createResourceStore } from './resource-store.ts'
+import { clientSecret, installation } from './schema.ts'
+import { createTokenStore } from './token-store.ts'
+
+/**
+ * Opens a store that lies in one SQLite file.
+ *
+ * @param path absolute
+ * @throws StoreOpenError
+ */
+export function openSqliteStore(
+  path: string,
+  options: Omit<OpenOptions, 'now'> & { readonly clock: Clock; readonly events?: StoreEvents },
+): Store {
+  const { clock } = options
+  const sqlite = openDatabase(path, { ...options, now: clock.nowMilliseconds() })
+  const acts = new ActQueue(sqlite, clock, options.events ?? {})
+  const connection = createConnection(sqlite, acts, clock)
+  return {
+    ...createRegistryStore(connection),
+    ...createResourceStore(connection),
+    ...createClientStore(connection),
+    ...createKeyStore(connection),
+    ...createTokenStore(connection),
+    ...createAuditStore(connection),
+    ...createWholeStore(connection, path),
+  }
+}
+
+function createRegistryStore(connection: Connection): RegistryStore {
+  const { db } = connection
+  const selectIssuer = db.select({ issuer: installation.issuer }).from(installation).prepare()
+  const selectImported = db
+    .select({ argon2id: clientSecret.argon2id })
+    .from(clientSecret)
+    .where(sql`${clientSecret.argon2id} IS NOT NULL`)
+    .limit(1)
+    .prepare()
+
+  const readHead = (): RegistryHead => {
+    // The sequence first: see `Read`.
+    const sequence = connection.readSequence()
+    const issuer = selectIssuer.get()?.issuer
+    const importedCost = parseArgonHash(selectImported.get()?.argon2id ?? '')
+    return {
+      sequence,
+      ...(issuer === undefined || issuer === null ? {} : { issuer }),
+      ...(importedCost === undefined ? {} : { importedCost }),
+    }
+  }
+
+  return {
+    readRegistryHead: () => read(readHead),
+    readRegistrySequence: () => read(() => connection.readSequence()),
+  }
+}
+
+type WholeStore = Pick<Store, 'location' | 'setIssuer' | 'checkWritable' | 'check' | 'backup' | 'close'>
+
+function createWholeStore(connection: Connection, path: string): WholeStore {
+  const { db, sqlite, acts } = connection
+  const touch = sqlite.prepare(`UPDATE sequence SET value = value WHERE name = 'registry'`)
+
+  const setIssuer = (issuer: string, replace: boolean): Changed<string> => {
+    const stored = db.select().from(installation).get()?.issuer ?? undefined
+    if (stored !== undefined && (!replace || stored === issuer)) return { value: stored, events: [] }
+    db.update(installation).set({ issuer }).where(eq(installation.id, 1)).run()
+    const type = stored === undefined ? 'issuer.set' : 'issuer.accepted'
+    return {
+      value: issuer,
+      events: [{ type, issuer, ...(stored === undefined ? {} : { detail: { before: stored } }) }],
+    }
+  }
+
+  return {
+    location: path,
+    setIssuer: (issuer, by, options) => connection.change(by, () => setIssuer(issuer, options?.replace ?? false)),
+    checkWritable: async () => {
+      await acts.submit({ single: true, run: () => void touch.run() })
+    },
+    check: () => read(() => checkDatabase(connection)),
+    backup: async (file) => writeBackup(sqlite, file),
+    close: async () => {
+      await acts.drain()
+      sqlite.close()
+    },
+  }
+}
+
+function checkDatabase({ sqlite }: Connection): readonly string[] {
+  const damage = (sqlite.pragma('integrity_check(20)') as { integrity_check: string }[])
+    .map((row) => row.integrity_check)
+    .filter((row) => row !== 'ok')
+  const orphans = sqlite.pragma('foreign_key_check') as unknown[]
+  const tables = sqlite.pragma('table_list') as { name: string; type: string; strict: number }[]
+  const lax = tables.filter(
+    (table) => table.type === 'table' && table.strict === 0 && !table.name.startsWith('sqlite_'),
+  )
+  const { pending, newer } = readMigrationState(sqlite)
+  return [
+    ...damage.map((row) => `damaged: ${row}`),
+    ...(orphans.length > 0 ? [`${orphans.length} rows refer to rows that do not exist`] : []),
+    ...lax.map((table) => `table ${table.name} is not STRICT`),
+    ...(pending > 0 ? [`${pending} migrations are missing: run \`mayfly db migrate\``] : []),
+    ...(newer ? ['it was written by a newer Mayfly'] : []),
+  ]
+}

@@ -1,0 +1,44 @@
+import type { AuditStore } from '../audit/audit-store.ts'
+import type { Actor } from '../audit/event.ts'
+import type { ClientStore } from '../client/client-store.ts'
+import type { KeyStore } from '../key/key-store.ts'
+import type { RegistryStore } from '../registry/registry-store.ts'
+import type { ResourceStore } from '../resource/resource-store.ts'
+import type { TokenStore } from '../token/token-store.ts'
+
+/** Everything that Mayfly keeps. Each concept has its own interface beside it; this is their sum and what concerns the store as a whole. */
+export interface Store extends RegistryStore, ResourceStore, ClientStore, KeyStore, TokenStore, AuditStore {
+  /** Where it is, for people: an absolute path or a URL without a password. */
+  readonly location: string
+  /**
+   * Stores the issuer that all tokens name. With `replace` unset it is only stored when there is none yet.
+   *
+   * @returns the issuer that is now stored
+   * @throws StoreUnavailable
+   */
+  setIssuer(issuer: string, by: Actor, options?: { replace: boolean }): Promise<string>
+  /** Writes something and takes it durably, without changing anything. @throws StoreUnavailable */
+  checkWritable(): Promise<void>
+  /** Looks for damage and for what a migration should have done. @returns sentences, none when all is well */
+  check(): Promise<readonly string[]>
+  /** Writes a consistent copy, while the store is in use. @throws StoreUnavailable; StoreOpenError when the file exists */
+  backup(file: string): Promise<void>
+  /** Waits for what is under way, then closes. */
+  close(): Promise<void>
+}
+
+/** What the operator may see of a store's work. */
+export interface StoreEvents {
+  /** A transaction was committed: how many acts it carried, and how long it took. */
+  onCommit?(acts: number, seconds: number): void
+  /** A transaction failed. */
+  onFailure?(error: unknown): void
+}
+
+/** A store that cannot be opened. The message is one sentence that says what to do. */
+export class StoreOpenError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'StoreOpenError'
+  }
+}
