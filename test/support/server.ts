@@ -1,0 +1,192 @@
+/** A whole server in this process, on a free port and a real database, with what a test wants to hold still. */
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import type { AppOptions } from '../../src/app.ts'
+import type { ClientSettings } from '../../src/client/client.ts'
+import { generateSecret } from '../../src/client/client-secret.ts'
+import { parseSettings, type Settings } from '../../src/config.ts'
+import type { Clock } from '../../src/lib/clock.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { type RunningServer, startServer } from '../../src/main.ts'
+import { openStore } from '../../src/store/open-store.ts'
+import type { Store } from '../../src/store/store.ts'
+import { temporaryFolder } from './process.ts'
+
+export const api = 'https://api.example.test'
+
+/** A clock that stands still until it is moved. Both its times move together. */
+export class ManualClock implements Clock {
+  #now: number
+  #elapsed = 0
+
+  constructor(now = Date.UTC(2026, 0, 2, 3, 4, 5)) {
+    this.#now = now
+  }
+
+  nowMilliseconds(): number {
+    return this.#now
+  }
+
+  monotonicMilliseconds(): number {
+    return this.#elapsed
+  }
+
+  advance(seconds: number): void {
+    this.#now += seconds * 1000
+    this.#elapsed += seconds * 1000
+  }
+
+  /** Moves wall time alone, as a step of the machine's clock does. */
+  step(seconds: number): void {
+    this.#now += seconds * 1000
+  }
+}
+
+export interface TestServer extends RunningServer {
+  readonly folder: string
+  readonly settings: Settings
+  /** The store of the server itself. */
+  readonly store: Store
+  /** A second store on the same file, as another process would have it. */
+  openOther(): Store
+}
+
+export interface TestServerOptions extends Partial<AppOptions> {
+  readonly env?: Readonly<Record<string, string>>
+  /** An existing folder with database and keys; a fresh one otherwise. */
+  readonly folder?: string
+}
+
+/** Starts a server; it is stopped with the test. */
+export async function startTestServer({
+  env,
+  folder = temporaryFolder(),
+  ...options
+}: TestServerOptions = {}): Promise<TestServer> {
+  const settings = parseSettings({ MAYFLY_PORT: '0', MAYFLY_LOG_LEVEL: 'silent', ...env }, folder)
+  const server = await startServer(settings, { log: silentLog, ...options })
+  const { store } = server.prepared
+  let stopped: Promise<void> | undefined
+  const stop = (): Promise<void> => (stopped ??= server.stop())
+  onTestFinished(stop)
+  const openOther = (): Store => {
+    const clock = options.clock === undefined ? {} : { clock: options.clock }
+    const other = openStore(join(folder, 'data/mayfly.db'), { create: false, examine: false, ...clock })
+    onTestFinished(() => other.close())
+    return other
+  }
+  return { ...server, stop, folder, settings, store, openOther }
+}
+
+export interface TestClient {
+  readonly clientId: string
+  readonly secret: string
+  /** The value of an `Authorization` header. */
+  readonly basic: string
+}
+
+/** `Basic` credentials as RFC 6749 section 2.3.1 wants them. */
+export function basic(id: string, secret: string): string {
+  const encode = (text: string): string => new URLSearchParams({ v: text }).toString().slice(2)
+  return `Basic ${Buffer.from(`${encode(id)}:${encode(secret)}`).toString('base64')}`
+}
+
+/** Registers the resource `api` with scopes `read` and `write`. */
+export async function addResource(
+  store: Store,
+  uri = api,
+  scopes: readonly string[] = ['read', 'write'],
+): Promise<void> {
+  await store.createResource(uri, { scopes }, 'cli:test')
+}
+
+/** Registers a client with a generated secret; by default one of `api` with both its scopes. */
+export async function addClient(
+  store: Store,
+  clientId: string,
+  settings: Partial<ClientSettings> = {},
+): Promise<TestClient> {
+  const { secret, secretId, sha256 } = generateSecret()
+  await store.createClient(
+    clientId,
+    {
+      name: clientId,
+      grantTypes: ['client_credentials'],
+      authMethods: ['client_secret_basic'],
+      scopes: ['read', 'write'],
+      audiences: [api],
+      ...settings,
+    },
+    { kind: 'generated', secretId, sha256 },
+    'cli:test',
+  )
+  return { clientId, secret: secret.reveal(), basic: basic(clientId, secret.reveal()) }
+}
+
+/** A server with the resource `api` and one client of it. */
+export async function startWithClient(
+  options: TestServerOptions = {},
+): Promise<{ server: TestServer; client: TestClient }> {
+  const server = await startTestServer(options)
+  await addResource(server.store)
+  return { server, client: await addClient(server.store, 'billing') }
+}
+
+export interface Reply {
+  readonly status: number
+  readonly headers: Headers
+  readonly text: string
+  readonly json: Record<string, unknown>
+}
+
+/** `POST /token` with a form. */
+export async function requestToken(
+  server: { readonly url: string },
+  form: Readonly<Record<string, string>> | string,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Reply> {
+  const body = typeof form === 'string' ? form : new URLSearchParams(form).toString()
+  return request(`${server.url}/token`, {
+    method: 'POST',
+    body,
+    headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+  })
+}
+
+/** Any request, its body read. */
+export async function request(url: string, init: RequestInit = {}): Promise<Reply> {
+  const response = await fetch(url, { redirect: 'manual', ...init })
+  const text = await response.text()
+  let json: Record<string, unknown> = {}
+  try {
+    json = JSON.parse(text) as Record<string, unknown>
+  } catch {
+    // Not every reply has JSON; a test that wants it looks at its members.
+  }
+  return { status: response.status, headers: response.headers, text, json }
+}
+
+/** Asks for a token with nothing but the grant type, and returns it. Fails when there is none. */
+export async function getToken(
+  server: { readonly url: string },
+  client: TestClient,
+  form: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const reply = await requestToken(
+    server,
+    { grant_type: 'client_credentials', ...form },
+    { authorization: client.basic },
+  )
+  if (typeof reply.json.access_token !== 'string') throw new Error(`no token: ${reply.status} ${reply.text}`)
+  return reply.json.access_token
+}
+
+/** The claims of a token, unverified. */
+export function claimsOf(token: string): Record<string, unknown> {
+  return JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as Record<string, unknown>
+}
+
+/** The header of a token, unverified. */
+export function headerOf(token: string): Record<string, unknown> {
+  return JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString()) as Record<string, unknown>
+}
