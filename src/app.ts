@@ -32,6 +32,7 @@ export interface AppOptions {
   readonly clock?: Clock
   readonly log: Log
   readonly signerHook?: SignerHook
+  readonly drainIdleMilliseconds?: number
 }
 
 /** A start that stopped because the database names another issuer. */

@@ -34,12 +34,12 @@ export async function startServer(settings: Settings, options: AppOptions): Prom
   const listeners: Listener[] = []
   let app: App | undefined
   try {
-    const listener = await bind(settings.host, settings.port, 'MAYFLY_HOST and MAYFLY_PORT')
+    const listener = await bind(settings, 'MAYFLY_HOST and MAYFLY_PORT', options)
     listeners.push(listener)
     const url = toUrl(settings.host, listener.port)
     const issuer = settings.issuer ?? url
     app = await prepared.start(issuer)
-    const metricsUrl = await serveMetrics(settings, app, listeners)
+    const metricsUrl = await serveMetrics(settings, app, listeners, options)
     listener.serve(app.main)
     const started = app
     return { issuer, url, metricsUrl, prepared, stop: () => stop(started, listeners, log) }
@@ -50,9 +50,14 @@ export async function startServer(settings: Settings, options: AppOptions): Prom
   }
 }
 
-async function serveMetrics({ metricsListen }: Settings, app: App, listeners: Listener[]): Promise<string | undefined> {
+async function serveMetrics(
+  { metricsListen }: Settings,
+  app: App,
+  listeners: Listener[],
+  options: AppOptions,
+): Promise<string | undefined> {
   if (metricsListen === undefined) return undefined
-  const listener = await bind(metricsListen.host, metricsListen.port, 'MAYFLY_METRICS_LISTEN')
+  const listener = await bind(metricsListen, 'MAYFLY_METRICS_LISTEN', options)
   listeners.push(listener)
   listener.serve(app.metrics)
   return toUrl(metricsListen.host, listener.port)
@@ -68,9 +73,11 @@ async function stop(app: App, [main, ...others]: readonly Listener[], log: Log):
   log.info({}, 'stopped')
 }
 
-async function bind(host: string, port: number, variables: string): Promise<Listener> {
+type Place = { readonly host: string; readonly port: number }
+
+async function bind({ host, port }: Place, variables: string, options: AppOptions): Promise<Listener> {
   try {
-    return await listen(host, port)
+    return await listen(host, port, options.drainIdleMilliseconds)
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
     const what = `${host}:${port}`

@@ -1,5 +1,5 @@
 /** The listener: limits on what a connection may cost, replies to what is not HTTP, and the drain at the end. */
-import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server, STATUS_CODES } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { refusalOf } from '../oauth/errors.ts'
@@ -16,7 +16,8 @@ const limits = {
 
 const maxConnections = 20_000
 const drainMilliseconds = 8_000
-const idleMilliseconds = 300
+/** How long a connection that is idle when the drain begins may still send a request, unless told otherwise. */
+export const drainIdleMilliseconds = 300
 
 /** A bound port that does not answer yet: until `serve` is called each request gets 503. */
 export interface Listener {
@@ -27,14 +28,15 @@ export interface Listener {
 }
 
 /** @throws Error with `code` EADDRINUSE, EACCES, EADDRNOTAVAIL, … */
-export async function listen(host: string, port: number): Promise<Listener> {
+export async function listen(host: string, port: number, idleMilliseconds = drainIdleMilliseconds): Promise<Listener> {
   let draining = false
   let listener: RequestListener = (_, reply) => {
     reply.writeHead(503, { 'content-type': 'application/json', 'cache-control': 'no-store', 'retry-after': '1' })
     reply.end(JSON.stringify(errorBody('not_ready')))
   }
-  const server = createServer({ ...limits, rejectNonStandardBodyWrites: true }, (request, reply) => {
+  const server = createServer({ ...limits, requireHostHeader: false }, (request, reply) => {
     if (draining) reply.shouldKeepAlive = false
+    maskHost(request)
     listener(request, reply)
   })
   server.maxConnections = maxConnections
@@ -55,14 +57,14 @@ export async function listen(host: string, port: number): Promise<Listener> {
     },
     drain: () => {
       draining = true
-      return drain(server)
+      return drain(server, idleMilliseconds)
     },
   }
 }
 
 // `Server.close` of HTTP ends idle connections at once, and a request that is just then on its way would be reset. So
 // only the listening socket is closed; whoever asks meanwhile is answered with `Connection: close`.
-async function drain(server: Server): Promise<void> {
+async function drain(server: Server, idleMilliseconds: number): Promise<void> {
   const closed = new Promise<void>((resolve) => {
     NetServer.prototype.close.call(server, () => resolve())
   })
@@ -71,6 +73,12 @@ async function drain(server: Server): Promise<void> {
   await closed
   clearInterval(idle)
   clearTimeout(end)
+}
+
+// The adapter builds a URL from Host and answers by itself when it cannot. Nothing here reads that URL's host, and what
+// is wrong with the header is refused in `requireSingleHeaders`, which reads the raw ones.
+function maskHost(request: IncomingMessage): void {
+  request.headers.host = 'issuer'
 }
 
 function errorBody(reason: 'http_malformed' | 'not_ready'): object {

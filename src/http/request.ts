@@ -41,20 +41,24 @@ export function openRecord(incoming: IncomingMessage, route: Route, addressOf: A
 }
 
 const singletons: ReadonlySet<string> = new Set(['host', 'authorization', 'content-type', 'dpop'])
+const hostForm = /^[A-Za-z0-9.~_%:[\]-]*$/
 
 /**
- * Refuses a request that repeats a header which may appear once. Node keeps the first of some and joins others with a
- * comma; whoever reads the other one, a proxy perhaps, sees another request.
+ * Refuses a request that repeats a header which may appear once, and one of HTTP/1.1 without a proper Host. Node keeps
+ * the first of some headers and joins others with a comma; whoever reads the other one, a proxy perhaps, sees another
+ * request.
  *
- * @throws OAuthError `header_repeated`
- * @see RFC 9110 section 5.3
+ * @throws OAuthError `header_repeated`, `http_malformed`
+ * @see RFC 9110 section 5.3, RFC 9112 section 3.2
  */
-export function requireSingleHeaders({ rawHeaders }: IncomingMessage): void {
-  let seen = ''
+export function requireSingleHeaders({ rawHeaders, httpVersion }: IncomingMessage): void {
+  const seen: string[] = []
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]?.toLowerCase() ?? ''
     if (!singletons.has(name)) continue
-    if (seen.includes(`${name},`)) throw new OAuthError('header_repeated')
-    seen += `${name},`
+    if (seen.includes(name)) throw new OAuthError('header_repeated')
+    if (name === 'host' && !hostForm.test(rawHeaders[i + 1] ?? '')) throw new OAuthError('http_malformed')
+    seen.push(name)
   }
+  if (httpVersion === '1.1' && !seen.includes('host')) throw new OAuthError('http_malformed')
 }

@@ -1,7 +1,9 @@
 /** A whole server in this process, on a free port and a real database, with what a test wants to hold still. */
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import type { AppOptions } from '../../src/app.ts'
+import { type AppOptions, prepareApp } from '../../src/app.ts'
 import type { ClientSettings } from '../../src/client/client.ts'
 import { generateSecret } from '../../src/client/client-secret.ts'
 import { parseSettings, type Settings } from '../../src/config.ts'
@@ -57,14 +59,29 @@ export interface TestServerOptions extends Partial<AppOptions> {
   readonly folder?: string
 }
 
+let template: Promise<string> | undefined
+
+// Making RSA keys takes longer than most tests, so each file makes one installation and copies it.
+async function freshFolder(): Promise<string> {
+  template ??= makeTemplate()
+  const folder = temporaryFolder()
+  cpSync(await template, folder, { recursive: true })
+  return folder
+}
+
+async function makeTemplate(): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-template-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  const prepared = await prepareApp(parseSettings({}, folder), { log: silentLog })
+  await prepared.close()
+  return folder
+}
+
 /** Starts a server; it is stopped with the test. */
-export async function startTestServer({
-  env,
-  folder = temporaryFolder(),
-  ...options
-}: TestServerOptions = {}): Promise<TestServer> {
+export async function startTestServer({ env, folder: given, ...options }: TestServerOptions = {}): Promise<TestServer> {
+  const folder = given ?? (await freshFolder())
   const settings = parseSettings({ MAYFLY_PORT: '0', MAYFLY_LOG_LEVEL: 'silent', ...env }, folder)
-  const server = await startServer(settings, { log: silentLog, ...options })
+  const server = await startServer(settings, { log: silentLog, drainIdleMilliseconds: 1, ...options })
   const { store } = server.prepared
   let stopped: Promise<void> | undefined
   const stop = (): Promise<void> => (stopped ??= server.stop())
