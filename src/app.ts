@@ -209,11 +209,11 @@ async function checkReadiness(parts: Parts, issuer: string, draining: boolean): 
       else await parts.store.readRegistrySequence()
     }),
     await attempt('keys', async () => {
-      const { ring } = await parts.registry.decide(async (view) => view)
+      const { ring } = await parts.registry.current()
       ring.activeSigner(parts.settings.signingAlg)
     }),
     await attempt('issuer', async () => {
-      const view = await parts.registry.decide(async (current) => current)
+      const view = await parts.registry.current()
       if (view.issuer !== issuer) throw new Error('the database has another issuer')
     }),
   ]

@@ -141,12 +141,18 @@ export class Registry {
     throw new OAuthError('registry_moving')
   }
 
+  /** The view as of now, for those who only look. @throws StoreUnavailable, KeyMaterialError */
+  async current(): Promise<RegistryView> {
+    const last = this.#view
+    if (last !== undefined && (await this.#isCurrent(last))) return last
+    return this.#load()
+  }
+
   /** The view as of now, or the last one when the store cannot tell: for what may go on without a store. @throws only when there never was one */
   async currentOrLast(): Promise<RegistryView> {
     const last = this.#view
     try {
-      if (last !== undefined && (await this.#isCurrent(last))) return last
-      return await this.#load()
+      return await this.current()
     } catch (error) {
       if (last === undefined) throw error
       return last
