@@ -2,7 +2,7 @@
 import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { onTestFinished } from 'vitest'
+import { afterAll, onTestFinished } from 'vitest'
 import { type AppOptions, prepareApp } from '../../src/app.ts'
 import type { ClientSettings } from '../../src/client/client.ts'
 import { generateSecret } from '../../src/client/client-secret.ts'
@@ -61,6 +61,11 @@ export interface TestServerOptions extends Partial<AppOptions> {
 
 let template: Promise<string> | undefined
 
+afterAll(async () => {
+  if (template !== undefined) rmSync(await template, { recursive: true, force: true })
+  template = undefined
+})
+
 // Making RSA keys takes longer than most tests, so each file makes one installation and copies it.
 async function freshFolder(): Promise<string> {
   template ??= makeTemplate()
@@ -71,7 +76,6 @@ async function freshFolder(): Promise<string> {
 
 async function makeTemplate(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-template-'))
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   const prepared = await prepareApp(parseSettings({}, folder), { log: silentLog })
   await prepared.close()
   return folder

@@ -64,7 +64,12 @@ export function createKeyStore(connection: Connection): KeyStore {
 
   return {
     readKeys: () => read(readKeys),
-    claimKeys: (material, by) => connection.change(by, () => claim(material)),
+    claimKeys: async (material, by) => {
+      const claimed = await connection.change(by, () => claim(material))
+      // Into the main file at once: a copy without the -wal must not look like an installation without keys.
+      if (claimed) connection.sqlite.pragma('wal_checkpoint(TRUNCATE)')
+      return claimed
+    },
   }
 }
 

@@ -1,0 +1,490 @@
+/** What any store must do: the contract of `Store`, run on every implementation. */
+import { describe, expect, it } from 'vitest'
+import type { IssuanceRecord } from '../../src/audit/event.ts'
+import type { ClientSettings } from '../../src/client/client.ts'
+import { generateSecret } from '../../src/client/client-secret.ts'
+import type { NewSecret } from '../../src/client/client-store.ts'
+import type { KeyMaterial } from '../../src/key/key-store.ts'
+import { makeSigningKey } from '../../src/key/provision.ts'
+import { makeRootKey, wrapRootKey } from '../../src/key/root-key.ts'
+import type { Clock } from '../../src/lib/clock.ts'
+import { makeRequestId, makeUlid } from '../../src/lib/id.ts'
+import { StoreUnavailable } from '../../src/lib/store-error.ts'
+import type { Store } from '../../src/store/store.ts'
+import { ManualClock } from '../support/server.ts'
+
+/** How the suite gets at one kind of store. Everything that it opens is closed with the test. */
+export interface StoreUnderTest {
+  /** A fresh, empty, migrated store. */
+  create(clock: Clock): Promise<Store>
+  /** Another process's view of the same data. */
+  openOther(store: Store, clock: Clock): Promise<Store>
+  /** Makes the next insert into a table fail: the statement alone, or the whole transaction with it. */
+  breakInserts(store: Store, table: string, how: 'statement' | 'transaction'): Promise<() => Promise<void>>
+}
+
+const api = 'https://api.example.test'
+const by = 'cli:test'
+
+const settings: ClientSettings = {
+  name: 'Billing',
+  grantTypes: ['client_credentials'],
+  authMethods: ['client_secret_basic'],
+  scopes: ['read'],
+  audiences: [api],
+}
+
+function newSecret(expiresAt?: number): NewSecret {
+  const { secretId, sha256 } = generateSecret()
+  return { kind: 'generated', secretId, sha256, ...(expiresAt === undefined ? {} : { expiresAt }) }
+}
+
+function argonHash(cost = 'm=19456,t=2,p=1'): NewSecret {
+  const { secretId } = generateSecret()
+  return { kind: 'imported', secretId, argon2id: `$argon2id$v=19$${cost}$${'a'.repeat(22)}$${'b'.repeat(43)}` }
+}
+
+function issuance(clock: Clock, more: Partial<IssuanceRecord> = {}): IssuanceRecord {
+  const now = clock.nowMilliseconds()
+  return {
+    jti: makeUlid(now),
+    clientId: 'billing',
+    subject: 'billing',
+    grantType: 'client_credentials',
+    secretId: 'sec_0123456789abcdef',
+    audience: api,
+    scope: 'read',
+    kid: 'kid',
+    expiresAt: Math.floor(now / 1000) + 300,
+    requestId: makeRequestId(now),
+    address: '127.0.0.1',
+    ...more,
+  }
+}
+
+async function makeKeys(storeId: string, now: number): Promise<KeyMaterial> {
+  const root = makeRootKey(1)
+  const master = new Uint8Array(32)
+  const key = await makeSigningKey(root, storeId, 'ES256', now)
+  return {
+    storeId,
+    rootKeys: [wrapRootKey(root, master, storeId)],
+    signingKeys: [{ ...key, state: 'active', activatedAt: now }, await makeSigningKey(root, storeId, 'ES256', now)],
+  }
+}
+
+/** Runs the contract suite on one kind of store. */
+export function testStore(name: string, under: StoreUnderTest): void {
+  const clock = new ManualClock()
+  const create = async (): Promise<Store> => {
+    const store = await under.create(clock)
+    await store.createResource(api, { scopes: ['read', 'write'] }, by)
+    return store
+  }
+  const createWithClient = async (): Promise<Store> => {
+    const store = await create()
+    await store.createClient('billing', settings, newSecret(), by)
+    return store
+  }
+
+  describe(`${name}: the registry sequence`, () => {
+    it('moves by one with every change, and says what was changed and by whom', async () => {
+      const store = await create()
+      const secret = newSecret()
+      const steps: [string, () => Promise<unknown>][] = [
+        ['client.created', () => store.createClient('billing', settings, secret, by)],
+        ['client.updated', () => store.updateClient('billing', { scopes: [] }, by)],
+        ['client.disabled', () => store.setClientStatus('billing', 'disabled', by)],
+        ['client.enabled', () => store.setClientStatus('billing', 'active', by)],
+        ['secret.created', () => store.createSecret('billing', newSecret(), by)],
+        ['secret.revoked', () => store.revokeSecret('billing', secret.secretId, by)],
+        ['resource.updated', () => store.updateResource(api, { name: 'API' }, by)],
+        ['client.deleted', () => store.deleteClient('billing', by)],
+        ['resource.deleted', () => store.deleteResource(api, by)],
+      ]
+      for (const [type, run] of steps) {
+        clock.advance(1)
+        const before = await store.readRegistrySequence()
+        await run()
+        expect(await store.readRegistrySequence(), type).toBe(before + 1)
+        const entries = await store.listAudit({ limit: 2, since: clock.nowMilliseconds() })
+        expect(
+          entries.map((entry) => entry.type),
+          type,
+        ).toContain(type)
+        for (const entry of entries) expect(entry).toMatchObject({ actor: by, at: clock.nowMilliseconds() })
+      }
+    })
+
+    it('stays where it is when nothing changes, or a change is refused', async () => {
+      const store = await createWithClient()
+      const before = await store.readRegistrySequence()
+      await store.setClientStatus('billing', 'active', by)
+      await store.noteSecretUse(new Map([['sec_x', 1]]))
+      await store.recordIssuance(issuance(clock), before)
+      await store.checkWritable()
+      await expect(store.createClient('billing', settings, newSecret(), by)).rejects.toMatchObject({ code: 'exists' })
+      await expect(store.updateResource('https://no.test', {}, by)).rejects.toMatchObject({ code: 'unknown' })
+      expect(await store.readRegistrySequence()).toBe(before)
+    })
+
+    it('comes with each read, never newer than what was read', async () => {
+      const store = await createWithClient()
+      const sequence = await store.readRegistrySequence()
+      expect(await store.findClient('billing')).toMatchObject({ sequence, value: { clientId: 'billing' } })
+      expect(await store.findResource(api)).toMatchObject({ sequence, value: { uri: api } })
+      expect(await store.readRegistryHead()).toMatchObject({ sequence })
+    })
+  })
+
+  describe(`${name}: the fence`, () => {
+    it('records a token at the sequence that it was decided on, once and durably', async () => {
+      const store = await createWithClient()
+      const record = issuance(clock)
+      expect(await store.recordIssuance(record, await store.readRegistrySequence())).toBe(true)
+      const other = await under.openOther(store, clock)
+      expect(await other.findIssuance(record.jti)).toEqual(record)
+      expect(await other.findIssuance(makeUlid(0))).toBeUndefined()
+    })
+
+    it('keeps a subject that is not the client, and the lack of a scope', async () => {
+      const store = await createWithClient()
+      const { scope: _, ...record } = issuance(clock, { subject: 'somebody' })
+      await store.recordIssuance(record, await store.readRegistrySequence())
+      expect(await store.findIssuance(record.jti)).toEqual(record)
+    })
+
+    it('records nothing once the registry has moved, in this process or another', async () => {
+      const store = await createWithClient()
+      const other = await under.openOther(store, clock)
+      for (const changer of [store, other]) {
+        const sequence = await store.readRegistrySequence()
+        await changer.updateResource(api, { name: `by ${changer === store}` }, by)
+        const record = issuance(clock)
+        expect(await store.recordIssuance(record, sequence)).toBe(false)
+        expect(await store.findIssuance(record.jti)).toBeUndefined()
+      }
+    })
+
+    it('holds between acts that are submitted together, in their order', async () => {
+      const store = await createWithClient()
+      const sequence = await store.readRegistrySequence()
+      const outcomes = await Promise.all([
+        store.recordIssuance(issuance(clock), sequence),
+        store.setClientStatus('billing', 'disabled', by),
+        store.recordIssuance(issuance(clock), sequence),
+        store.recordIssuance(issuance(clock), sequence + 1),
+      ])
+      expect([outcomes[0], outcomes[2], outcomes[3]]).toEqual([true, false, true])
+    })
+
+    it('does not move for a change that was refused beside it', async () => {
+      const store = await createWithClient()
+      const sequence = await store.readRegistrySequence()
+      const [refused, recorded] = await Promise.allSettled([
+        store.createClient('billing', settings, newSecret(), by),
+        store.recordIssuance(issuance(clock), sequence),
+      ])
+      expect(refused.status).toBe('rejected')
+      expect(recorded).toEqual({ status: 'fulfilled', value: true })
+    })
+  })
+
+  describe(`${name}: acts that fail`, () => {
+    it('F42 fail alone when their statement fails', async () => {
+      const store = await createWithClient()
+      const repair = await under.breakInserts(store, 'issuance', 'statement')
+      const sequence = await store.readRegistrySequence()
+      const [token, refusal] = await Promise.allSettled([
+        store.recordIssuance(issuance(clock), sequence),
+        store.recordRefusal({ type: 'token.refusals_sampled', address: '*', counts: { form_malformed: 3 } }),
+      ])
+      expect(token).toMatchObject({ status: 'rejected', reason: expect.any(StoreUnavailable) })
+      expect(refusal.status).toBe('fulfilled')
+      await repair()
+      expect(await store.recordIssuance(issuance(clock), sequence)).toBe(true)
+    })
+
+    it('take everything of their transaction with them when that is rolled back, and nothing half', async () => {
+      const store = await createWithClient()
+      const repair = await under.breakInserts(store, 'issuance', 'transaction')
+      const sequence = await store.readRegistrySequence()
+      const before = await store.listAudit({ limit: 100 })
+      const outcomes = await Promise.allSettled([
+        store.recordRefusal({ type: 'token.refusals_sampled', address: '*', counts: {} }),
+        store.recordIssuance(issuance(clock), sequence),
+        store.createSecret('billing', newSecret(), by),
+        store.setClientStatus('billing', 'disabled', by),
+      ])
+      for (const outcome of outcomes)
+        expect(outcome).toMatchObject({ status: 'rejected', reason: expect.any(StoreUnavailable) })
+      expect(await store.listAudit({ limit: 100 })).toEqual(before)
+      expect(await store.readRegistrySequence()).toBe(sequence)
+      expect((await store.findClient('billing')).value).toMatchObject({ status: 'active' })
+      await repair()
+      expect(await store.recordIssuance(issuance(clock), sequence)).toBe(true)
+    })
+
+    it('change nothing when their audit record cannot be written', async () => {
+      const store = await createWithClient()
+      const repair = await under.breakInserts(store, 'audit_event', 'statement')
+      const sequence = await store.readRegistrySequence()
+      await expect(store.setClientStatus('billing', 'disabled', by)).rejects.toBeInstanceOf(StoreUnavailable)
+      await expect(store.createClient('two', settings, newSecret(), by)).rejects.toBeInstanceOf(StoreUnavailable)
+      expect((await store.findClient('billing')).value?.status).toBe('active')
+      expect((await store.findClient('two')).value).toBeUndefined()
+      expect(await store.readRegistrySequence()).toBe(sequence)
+      await repair()
+    })
+  })
+
+  describe(`${name}: two processes`, () => {
+    it('lose no act of each other under load', async () => {
+      const store = await createWithClient()
+      const other = await under.openOther(store, clock)
+      const sequence = await store.readRegistrySequence()
+      const records = Array.from({ length: 400 }, () => issuance(clock))
+      const outcomes = await Promise.all(
+        records.map((record, i) => (i % 2 === 0 ? store : other).recordIssuance(record, sequence)),
+      )
+      expect(outcomes.every((recorded) => recorded)).toBe(true)
+      expect(await other.listAudit({ type: 'token.issued', limit: 1000 })).toHaveLength(400)
+    })
+
+    it('count every change exactly once', async () => {
+      const store = await createWithClient()
+      const other = await under.openOther(store, clock)
+      const before = await store.readRegistrySequence()
+      await Promise.all(
+        Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? store : other).updateResource(api, { name: `n${i}` }, by)),
+      )
+      expect(await other.readRegistrySequence()).toBe(before + 40)
+    })
+
+    it('claim a store once', async () => {
+      const store = await under.create(clock)
+      const other = await under.openOther(store, clock)
+      expect(await store.readKeys()).toBeUndefined()
+      const [one, two] = [await makeKeys('one', 1), await makeKeys('two', 2)]
+      const won = await Promise.all([store.claimKeys(one, 'server'), other.claimKeys(two, 'server')])
+      expect(won.filter(Boolean)).toHaveLength(1)
+      const kept = await store.readKeys()
+      expect(kept).toEqual(await other.readKeys())
+      expect(kept?.storeId).toBe(won[0] ? 'one' : 'two')
+      expect(kept?.signingKeys.map((key) => key.state).sort()).toEqual(['active', 'staged'])
+    })
+  })
+
+  describe(`${name}: resources`, () => {
+    it('are read back as they were made, and listed by URI', async () => {
+      const store = await create()
+      const full = { name: 'B', scopes: ['a', 'b'], alg: 'RS256', accessTokenTtlSeconds: 60 } as const
+      await store.createResource('urn:b', full, by)
+      expect((await store.findResource('urn:b')).value).toMatchObject({ uri: 'urn:b', ...full })
+      expect((await store.listResources()).map(({ uri }) => uri)).toEqual([api, 'urn:b'])
+    })
+
+    it('lose an optional member by null, and keep what is not named', async () => {
+      const store = await create()
+      await store.createResource('urn:b', { scopes: ['a'], alg: 'RS256', accessTokenTtlSeconds: 60 }, by)
+      const updated = await store.updateResource('urn:b', { alg: null }, by)
+      expect(updated).not.toHaveProperty('alg')
+      expect((await store.findResource('urn:b')).value).toEqual(updated)
+      expect(updated).toMatchObject({ scopes: ['a'], accessTokenTtlSeconds: 60 })
+    })
+
+    it('refuse to be made twice, and to be changed or deleted when they are not there', async () => {
+      const store = await create()
+      await expect(store.createResource(api, { scopes: [] }, by)).rejects.toMatchObject({ code: 'exists' })
+      await expect(store.updateResource('urn:no', { name: 'x' }, by)).rejects.toMatchObject({ code: 'unknown' })
+      await expect(store.deleteResource('urn:no', by)).rejects.toMatchObject({ code: 'unknown' })
+    })
+
+    it('refuse to be deleted while a client has them, and name the client', async () => {
+      const store = await createWithClient()
+      await expect(store.deleteResource(api, by)).rejects.toMatchObject({
+        code: 'in_use',
+        message: expect.stringContaining('billing'),
+      })
+      await store.deleteClient('billing', by)
+      await store.deleteResource(api, by)
+      expect((await store.findResource(api)).value).toBeUndefined()
+    })
+  })
+
+  describe(`${name}: clients`, () => {
+    it('are read back as they were made', async () => {
+      const store = await create()
+      await store.createResource('urn:a', { scopes: ['x'] }, by)
+      const full = { ...settings, audiences: ['urn:a', api], scopes: ['x', 'read'], accessTokenTtlSeconds: 90 }
+      const created = await store.createClient('full', full, newSecret(), by)
+      expect(created).toMatchObject({ clientId: 'full', status: 'active', ...full })
+      expect((await store.findClient('full')).value).toEqual(created)
+    })
+
+    it('refuse an audience or a scope that does not exist, and name the command that makes it', async () => {
+      const store = await create()
+      const unknown = { ...settings, audiences: ['urn:no'] }
+      await expect(store.createClient('x', unknown, newSecret(), by)).rejects.toThrow(/mayfly resource create urn:no/)
+      await expect(store.createClient('x', { ...settings, scopes: ['no'] }, newSecret(), by)).rejects.toThrow(
+        /scope no/,
+      )
+      await expect(store.updateClient('x', {}, by)).rejects.toMatchObject({ code: 'unknown' })
+      await store.createClient('x', settings, newSecret(), by)
+      await expect(store.updateClient('x', { scopes: ['no'] }, by)).rejects.toThrow(/scope no/)
+      expect((await store.findClient('x')).value?.scopes).toEqual(['read'])
+    })
+
+    it('never get an id back that was deleted', async () => {
+      const store = await createWithClient()
+      await store.deleteClient('billing', by)
+      expect((await store.findClient('billing')).value).toBeUndefined()
+      expect(await store.listClients({ limit: 10 })).toEqual([])
+      await expect(store.createClient('billing', settings, newSecret(), by)).rejects.toMatchObject({ code: 'exists' })
+      await expect(store.setClientStatus('billing', 'active', by)).rejects.toMatchObject({ code: 'unknown' })
+    })
+
+    it('have ids that are compared byte for byte', async () => {
+      const store = await createWithClient()
+      for (const id of ['Billing', 'billing ', 'billin', 'billing%'])
+        expect((await store.findClient(id)).value).toBeUndefined()
+    })
+
+    it('are listed in pages by id', async () => {
+      const store = await create()
+      for (const id of ['d', 'a', 'c', 'b']) await store.createClient(id, settings, newSecret(), by)
+      const first = await store.listClients({ limit: 3 })
+      expect(first.map(({ clientId }) => clientId)).toEqual(['a', 'b', 'c'])
+      expect((await store.listClients({ after: 'c', limit: 3 })).map(({ clientId }) => clientId)).toEqual(['d'])
+    })
+  })
+
+  describe(`${name}: secrets`, () => {
+    it('overlap, at most ten live ones, and end one by one', async () => {
+      const store = await createWithClient()
+      const secrets = Array.from({ length: 9 }, () => newSecret())
+      for (const secret of secrets) await store.createSecret('billing', secret, by)
+      await expect(store.createSecret('billing', newSecret(), by)).rejects.toMatchObject({ code: 'limit' })
+      await store.revokeSecret('billing', secrets[0]?.secretId ?? 'sec_', by)
+      await store.createSecret('billing', newSecret(clock.nowMilliseconds() + 1000), by)
+      clock.advance(2)
+      await store.createSecret('billing', newSecret(), by)
+      expect((await store.findClient('billing')).value?.secrets).toHaveLength(11)
+    })
+
+    it('refuse an unknown client, and to be revoked for another client', async () => {
+      const store = await createWithClient()
+      const secret = newSecret()
+      await store.createClient('other', settings, secret, by)
+      await expect(store.createSecret('nobody', newSecret(), by)).rejects.toMatchObject({ code: 'unknown' })
+      await expect(store.revokeSecret('billing', secret.secretId, by)).rejects.toMatchObject({ code: 'unknown' })
+      await expect(store.revokeSecret('billing', 'sec_nothing', by)).rejects.toMatchObject({ code: 'unknown' })
+      expect((await store.findClient('other')).value?.secrets).toHaveLength(1)
+    })
+
+    it('remember the latest use, never an earlier one', async () => {
+      const store = await create()
+      const secret = newSecret()
+      await store.createClient('billing', settings, secret, by)
+      for (const at of [2000, 1000]) await store.noteSecretUse(new Map([[secret.secretId, at]]))
+      expect((await store.findClient('billing')).value?.secrets[0]).toMatchObject({ lastUsedAt: 2000 })
+    })
+
+    it('that are imported all cost the same, and the head says how much', async () => {
+      const store = await create()
+      expect(await store.readRegistryHead()).not.toHaveProperty('importedCost')
+      await store.createClient('one', settings, argonHash(), by)
+      expect(await store.readRegistryHead()).toMatchObject({ importedCost: { memoryKib: 19_456, passes: 2, lanes: 1 } })
+      await expect(store.createClient('two', settings, argonHash('m=65536,t=3,p=4'), by)).rejects.toMatchObject({
+        code: 'invalid',
+      })
+      await store.createClient('three', settings, argonHash(), by)
+      await store.deleteClient('one', by)
+      await store.deleteClient('three', by)
+      expect(await store.readRegistryHead()).not.toHaveProperty('importedCost')
+      await store.createClient('four', settings, argonHash('m=65536,t=3,p=4'), by)
+    })
+  })
+
+  describe(`${name}: the issuer`, () => {
+    it('is stored once, and replaced only when that is asked for', async () => {
+      const store = await under.create(clock)
+      await store.claimKeys(await makeKeys('id', 1), 'server')
+      expect(await store.readRegistryHead()).not.toHaveProperty('issuer')
+      expect(await store.setIssuer('https://a.test', 'server')).toBe('https://a.test')
+      expect(await store.setIssuer('https://b.test', 'server')).toBe('https://a.test')
+      const before = await store.readRegistrySequence()
+      expect(await store.setIssuer('https://b.test', by, { replace: true })).toBe('https://b.test')
+      expect(await store.readRegistryHead()).toMatchObject({ issuer: 'https://b.test', sequence: before + 1 })
+    })
+  })
+
+  describe(`${name}: the audit trail`, () => {
+    it('is read newest first, by client, type, request and time', async () => {
+      const store = await createWithClient()
+      clock.advance(10)
+      const since = clock.nowMilliseconds()
+      const record = issuance(clock)
+      await store.recordIssuance(record, await store.readRegistrySequence())
+      clock.advance(1)
+      const requestId = makeRequestId(clock.nowMilliseconds())
+      await store.recordRefusal({
+        type: 'token.refused',
+        reason: 'secret_wrong',
+        clientId: 'billing',
+        requestId,
+        address: '::1',
+      })
+      const all = await store.listAudit({ limit: 100 })
+      expect(all.map((entry) => entry.at)).toEqual(all.map((entry) => entry.at).toSorted((a, b) => b - a))
+      const types = async (query: object) =>
+        (await store.listAudit({ limit: 100, ...query })).map((entry) => entry.type)
+      expect(await types({ since })).toEqual(['token.refused', 'token.issued'])
+      expect(await types({ since, limit: 1 })).toEqual(['token.refused'])
+      expect(await types({ since, type: 'token.issued' })).toEqual(['token.issued'])
+      expect(await types({ requestId: record.requestId })).toEqual(['token.issued'])
+      expect(await types({ requestId })).toEqual(['token.refused'])
+      expect(await types({ clientId: 'nobody' })).toEqual([])
+      expect(await types({ clientId: 'billing', since })).toEqual(['token.refused', 'token.issued'])
+      expect((await store.listAudit({ limit: 1, requestId }))[0]).toMatchObject({
+        reason: 'secret_wrong',
+        address: '::1',
+        clientId: 'billing',
+      })
+    })
+
+    it('is pruned in batches, each kind by its own age, and no further', async () => {
+      const store = await createWithClient()
+      const sequence = await store.readRegistrySequence()
+      for (let i = 0; i < 5; i += 1) await store.recordIssuance(issuance(clock), sequence)
+      clock.advance(100)
+      const kept = issuance(clock)
+      await store.recordIssuance(kept, sequence)
+      const before = { issuance: clock.nowMilliseconds(), others: 0, limit: 3 }
+      expect(await store.pruneAudit(before)).toBe(3)
+      expect(await store.pruneAudit(before)).toBe(2)
+      expect(await store.pruneAudit(before)).toBe(0)
+      expect((await store.listAudit({ type: 'token.issued', limit: 10 })).map((entry) => entry.id)).toEqual([kept.jti])
+      expect(await store.listAudit({ type: 'client.created', limit: 10 })).toHaveLength(1)
+      await store.pruneAudit({ issuance: 0, others: clock.nowMilliseconds(), limit: 1000 })
+      expect((await store.listAudit({ limit: 10 })).map((entry) => entry.type)).toEqual(['token.issued'])
+    })
+  })
+
+  describe(`${name}: as a whole`, () => {
+    it('finds nothing wrong with itself', async () => {
+      const store = await createWithClient()
+      expect(await store.check()).toEqual([])
+    })
+
+    it('does what it was asked before it closes, and nothing after', async () => {
+      const store = await createWithClient()
+      const record = issuance(clock)
+      const recorded = store.recordIssuance(record, await store.readRegistrySequence())
+      await store.close()
+      expect(await recorded).toBe(true)
+      await expect(store.checkWritable()).rejects.toBeInstanceOf(StoreUnavailable)
+      await expect(store.findClient('billing')).rejects.toBeInstanceOf(StoreUnavailable)
+    })
+  })
+}
