@@ -14,6 +14,7 @@ import { RefusalLog } from './http/refusal-log.ts'
 import { createMetricsServer, createServer } from './http/server.ts'
 import { type Provisioned, provisionKeys } from './key/provision.ts'
 import { KeyRingOpener, type SignerHook } from './key/ring.ts'
+import { signingAlgs } from './key/signer.ts'
 import { type Clock, systemClock } from './lib/clock.ts'
 import { describeError, type Log } from './lib/log.ts'
 import { pause } from './lib/pause.ts'
@@ -93,7 +94,8 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
     await store.checkWritable()
     const provisioned = await provisionKeys(store, settings.masterKeyFile, clock)
     const registry = new Registry(store, new KeyRingOpener(provisioned.masterKey, options.signerHook), clock)
-    await registry.view()
+    const { ring } = await registry.view()
+    for (const alg of signingAlgs) ring.activeSigner(alg)
     const parts = { settings, store, registry, clock, log: options.log, events }
     return { store, provisioned, start: (issuer) => startApp(parts, issuer), close: () => store.close() }
   } catch (error) {

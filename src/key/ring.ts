@@ -22,7 +22,9 @@ export class KeyRing {
    */
   activeSigner(alg: SigningAlg): Signer {
     const key = this.#active.get(alg)
-    if (key === undefined) throw new KeyMaterialError(`no ${alg} key is active`)
+    if (key === undefined) {
+      throw new KeyMaterialError(`no ${alg} key is active in the database: put back a backup of it that has one`)
+    }
     return key.signer
   }
 
