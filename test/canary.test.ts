@@ -1,0 +1,114 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { mayfly, mayflyJson, serve, temporaryFolder } from './support/process.ts'
+import { sendRaw } from './support/raw.ts'
+import { api, basic, request, requestToken } from './support/server.ts'
+
+function allFiles(folder: string): readonly string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .map((name) => join(folder, name))
+    .filter((path) => statSync(path).isFile())
+}
+
+describe('I12 CA-13 secrets', () => {
+  it('stand in nothing that is written: database, log, metrics, audit trail, replies', {
+    timeout: 60_000,
+  }, async () => {
+    const cwd = temporaryFolder()
+    const server = await serve({ cwd, env: { MAYFLY_LOG_LEVEL: 'debug' } })
+    await mayflyJson(['resource', 'create', api, '--scope', 'read'], { cwd })
+    const made = await mayflyJson<{ client_secret: string }>(
+      ['client', 'create', 'job', '--audience', api, '--scope', 'read'],
+      { cwd },
+    )
+    const imported = 'canary-imported-secret-93'
+    await mayfly(['client', 'create', 'legacy', '--audience', api, '--secret-stdin'], { cwd, input: imported })
+    const secret = made.client_secret
+    const canaries = [
+      'canary-wrong-secret-17',
+      'canary-in-query-23',
+      'canary-assertion-31',
+      'canary-bearer-47',
+      'canary-param-59',
+      'canary-id-71',
+      'canary-scope-79',
+      'canary-dpop-83',
+    ]
+    const [wrong = '', query = '', assertion = '', bearer = '', parameter = '', id = '', scope = '', dpop = ''] =
+      canaries
+    const grant = { grant_type: 'client_credentials' }
+    const replies = [
+      await requestToken(server, grant, { authorization: basic('job', secret) }),
+      await requestToken(server, grant, { authorization: basic('legacy', imported) }),
+      await requestToken(server, grant, { authorization: basic('job', wrong) }),
+      await requestToken(server, grant, { authorization: basic(secret, 'job') }),
+      await requestToken(server, grant, { authorization: basic(id, 'x') }),
+      await requestToken(server, grant, { authorization: `Bearer ${bearer}` }),
+      await requestToken(server, grant, { authorization: `Basic ${wrong}`, dpop }),
+      await requestToken(server, { ...grant, client_assertion: assertion, client_assertion_type: 'x' }),
+      await requestToken(server, { ...grant, client_id: 'job', client_secret: secret }),
+      await requestToken(server, { grant_type: parameter, client_secret: wrong }),
+      await requestToken(server, { ...grant, scope }, { authorization: basic('job', secret) }),
+      await request(`${server.url}/token?client_secret=${query}`, { method: 'POST' }),
+      await request(`${server.url}/${query}`),
+    ]
+    await sendRaw(server.url, `GET /${query} HTTP/9.9\r\nX: ${bearer}\r\n\r\n`)
+    await sendRaw(
+      server.url,
+      `POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 99\r\nConnection: close\r\n\r\nclient_secret=${wrong}%ZZ`.padEnd(
+        400,
+        '%',
+      ),
+    )
+    const tokens = replies.map((reply) => reply.json.access_token).filter((token) => typeof token === 'string')
+    expect(tokens).toHaveLength(2)
+    const metrics = await request(`${server.url}/metrics`)
+    const audit = await mayfly(['audit', 'list', '--json'], { cwd })
+    const listed = await mayfly(['client', 'show', 'job', '--json'], { cwd })
+    expect(JSON.parse(audit.stdout).length).toBeGreaterThan(10)
+    await server.end('SIGTERM')
+
+    const signatures = tokens.map((token) => token.split('.')[2] ?? '')
+    const secrets = [...canaries, secret, secret.slice(20, 63), imported, ...tokens, ...signatures]
+    const encodings = secrets.flatMap((text) => [
+      text,
+      Buffer.from(text).toString('base64').slice(0, -4),
+      Buffer.from(text).toString('hex'),
+    ])
+    const written: [string, string][] = [
+      ['output', server.output()],
+      ['metrics', metrics.text],
+      ['audit list', audit.stdout],
+      ['client show', listed.stdout],
+      ...replies
+        .filter((reply) => reply.json.access_token === undefined)
+        .map((reply): [string, string] => ['reply', reply.text]),
+      ...allFiles(cwd).map((path): [string, string] => [path, readFileSync(path, 'latin1')]),
+    ]
+    expect(server.output()).toContain('"reason":"secret_wrong"')
+    for (const [where, text] of written) {
+      for (const needle of encodings) expect(text.includes(needle), `${needle} in ${where}`).toBe(false)
+    }
+  })
+
+  it('are redacted in the log even if somebody hands them to it', async () => {
+    const { execFileSync } = await import('node:child_process')
+    const { root } = await import('./support/process.ts')
+    const script = `
+      const { createLogger } = await import('${root}/src/logger.ts')
+      const { Secret } = await import('${root}/src/lib/secret.ts')
+      const log = createLogger('debug', process.argv[1] === 'readable')
+      log.info({ client_secret: 'canary', headers: { authorization: 'canary', dpop: 'canary' }, s: new Secret('canary') }, 'hello')
+    `
+    for (const mode of ['json', 'readable']) {
+      const output = execFileSync(
+        'sh',
+        ['-c', `"$0" --input-type=module -e "$1" ${mode} 2>&1`, process.execPath, script],
+        { encoding: 'utf8' },
+      )
+      expect(output).toContain('hello')
+      expect(output).not.toContain('canary')
+    }
+  })
+})
