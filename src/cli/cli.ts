@@ -5,6 +5,7 @@ import { CommanderError, Option, Command as Program } from 'commander'
 import type { Actor } from '../audit/event.ts'
 import { ConfigError, parseSettings, readEnvironment } from '../config.ts'
 import { systemClock } from '../lib/clock.ts'
+import { StoreUnavailable } from '../lib/store-error.ts'
 import type { Store } from '../store/store.ts'
 import { type Command, type CommandContext, CommandFailure, type OptionValues, UsageError } from './command.ts'
 import { commands, nouns } from './commands.ts'
@@ -67,13 +68,17 @@ function addCommand(
 
 async function execute(command: Command, args: readonly string[], options: OptionValues): Promise<void> {
   const opened: Store[] = []
+  const context = createContext(command, options, opened)
   try {
-    const context = createContext(command, options, opened)
     const printed = await command.run(context, args, options)
     if (printed !== undefined) {
       process.stdout.write(`${options.json ? JSON.stringify(printed.json, null, 2) : printed.text}\n`)
     }
     if (command.changes) for (const store of opened) context.note(`Changed ${store.location}`)
+  } catch (error) {
+    if (!(error instanceof StoreUnavailable)) throw error
+    const { explainFailure } = await import('../store/open-store.ts')
+    throw explainFailure(error, context.settings.databasePath)
   } finally {
     for (const store of opened) await store.close()
   }

@@ -65,7 +65,12 @@ export async function finish(child: ChildProcess, input?: string): Promise<Finis
 
 /** Runs one mayfly command to its end. */
 export function mayfly(args: readonly string[], { cwd, env, input }: RunOptions): Promise<Finished> {
-  const child = spawn(process.execPath, [launcher, ...args], { cwd, env: cleanEnvironment(env), stdio: 'pipe' })
+  const child = spawn(process.execPath, [launcher, ...args], {
+    cwd,
+    env: cleanEnvironment(env),
+    stdio: 'pipe',
+    timeout: 60_000,
+  })
   return finish(child, input)
 }
 

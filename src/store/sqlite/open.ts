@@ -167,7 +167,8 @@ function damaged(path: string, cause?: unknown): StoreOpenError {
   )
 }
 
-function toOpenError(error: unknown, path: string): unknown {
+/** What SQLite or the file system threw, as one sentence that says what to do; what it does not know, as it is. */
+export function toOpenError(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return error
   const { code } = error
   if (/^SQLITE_(?:CORRUPT|NOTADB)/.test(code)) return damaged(path, error)

@@ -1,5 +1,7 @@
+import { statfsSync } from 'node:fs'
 import { parseArgonHash } from '../../client/imported-secret.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { RegistryHead, RegistryStore } from '../../registry/registry-store.ts'
 import type { Store, StoreEvents } from '../store.ts'
 import { ActQueue } from './act-queue.ts'
@@ -14,6 +16,8 @@ import { type OpenOptions, openDatabase } from './open.ts'
 import { createResourceStore } from './resource-store.ts'
 import { clientSecret, installation } from './schema.ts'
 import { createTokenStore } from './token-store.ts'
+
+const minFreeBytes = 256 * 1024
 
 /**
  * Opens a store that lies in one SQLite file.
@@ -89,6 +93,7 @@ function createWholeStore(connection: Connection, path: string): WholeStore {
     location: path,
     setIssuer: (issuer, by, options) => connection.change(by, () => setIssuer(issuer, options?.replace ?? false)),
     checkWritable: async () => {
+      requireRoom(path)
       await acts.submit({ single: true, run: () => void touch.run() })
     },
     check: () => read(() => checkDatabase(connection)),
@@ -97,6 +102,14 @@ function createWholeStore(connection: Connection, path: string): WholeStore {
       await acts.drain()
       sqlite.close()
     },
+  }
+}
+
+// One small write may still fit where the next transaction will not.
+function requireRoom(path: string): void {
+  const { bavail, bsize } = statfsSync(path)
+  if (bavail * bsize < minFreeBytes) {
+    throw new StoreUnavailable('the disk is full', { cause: Object.assign(new Error('no room'), { code: 'ENOSPC' }) })
   }
 }
 

@@ -1,0 +1,17 @@
+import { execFileSync } from 'node:child_process'
+
+/** Fails by name when a tool or the privilege that a test needs is not there. */
+export function requireTools(...tools: readonly string[]): void {
+  if (process.getuid?.() !== 0) throw new Error('these tests need root: run them as root, or in CI')
+  for (const tool of tools) {
+    try {
+      execFileSync('sh', ['-c', `command -v ${tool}`], { stdio: 'ignore' })
+    } catch {
+      throw new Error(`these tests need ${tool}: install it with apt-get`)
+    }
+  }
+}
+
+export function run(file: string, ...args: readonly string[]): string {
+  return execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+}
