@@ -6,7 +6,7 @@
  */
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { encodeBase62 } from '../lib/base62.ts'
+import { encodeBase62, encodeBase62Number } from '../lib/base62.ts'
 import { Secret } from '../lib/secret.ts'
 
 /** Names a secret without giving it away. */
@@ -62,5 +62,5 @@ function randomBase62(bytes: number, length: number): string {
 }
 
 function checksum(body: string): string {
-  return encodeBase62(BigInt(crc32(body)), 6)
+  return encodeBase62Number(crc32(body), 6)
 }

@@ -9,11 +9,12 @@ export type AddressOf = (incoming: IncomingMessage) => string
  * trusted proxy: everything to the left of it was written by whoever asks.
  */
 export function createAddressOf(trusted: BlockList): AddressOf {
+  const trustsNobody = trusted.rules.length === 0
   const isTrusted = (address: string): boolean => trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
   return (incoming) => {
     const peer = normalise(incoming.socket.remoteAddress ?? '')
     if (peer === undefined) return 'unknown'
-    if (trusted.rules.length === 0 || !isTrusted(peer)) return peer
+    if (trustsNobody || !isTrusted(peer)) return peer
     return findClient(incoming.headers['x-forwarded-for'], isTrusted) ?? peer
   }
 }
@@ -33,6 +34,7 @@ function findClient(
 
 // One spelling for each address: IPv4-mapped IPv6 as IPv4, no zone, no brackets.
 function normalise(text: string): string | undefined {
+  if (isIP(text) === 4) return text
   const bare = text.replace(/^\[(.*)\]$/, '$1').replace(/%.*$/, '')
   const four = /^::ffff:(?<four>[0-9.]+)$/i.exec(bare)?.groups?.four ?? bare
   if (isIP(four) === 4) return four

@@ -41,7 +41,10 @@ function readBody(incoming: IncomingMessage): Promise<string> {
     incoming.on('end', () =>
       resolve((chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))?.toString('latin1') ?? ''),
     )
-    incoming.on('close', () => reject(new OAuthError('body_incomplete')))
+    incoming.on('close', () => {
+      // After every body; an error that is made for nothing costs more than the rest of this function.
+      if (!incoming.complete) reject(new OAuthError('body_incomplete'))
+    })
     incoming.on('error', (cause) => reject(new OAuthError('body_incomplete', { cause })))
   })
 }

@@ -10,3 +10,14 @@ export function encodeBase62(value: bigint, length: number): string {
   }
   return text.padStart(length, '0')
 }
+
+/** The same for a number below 2^53, without the cost of a bigint. */
+export function encodeBase62Number(value: number, length: number): string {
+  let rest = value
+  let text = ''
+  while (rest > 0) {
+    text = alphabet.charAt(rest % 62) + text
+    rest = Math.floor(rest / 62)
+  }
+  return text.padStart(length, '0')
+}
