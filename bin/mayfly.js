@@ -7,6 +7,12 @@ if (major < 24) {
   )
   process.exit(2)
 }
+const { default: module } = await import('node:module')
+const { fileURLToPath } = await import('node:url')
 // Node does not strip types below node_modules, so an installed package runs its compiled files.
-const installed = new URL(import.meta.url).pathname.includes('/node_modules/')
+const installed = import.meta.url.includes('/node_modules/')
+// Compiled code is kept beside the code that it was compiled from, where whoever can write could change that as well;
+// Node's own choice, a shared folder in /tmp, would let any user of the machine in. Where it cannot write it does without.
+const cache = new URL(installed ? '../../.cache/mayfly' : '../node_modules/.cache/mayfly', import.meta.url)
+module.enableCompileCache(fileURLToPath(cache))
 await import(installed ? '../dist/cli/main.js' : '../src/cli/main.ts')
