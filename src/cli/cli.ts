@@ -1,11 +1,12 @@
 /** From the command line to a command, and from what it did to output and exit code: 0 done, 1 refused or failed, 2 wrong use. */
+import { readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { createInterface } from 'node:readline/promises'
 import { CommanderError, Option, Command as Program } from 'commander'
 import type { Actor } from '../audit/event.ts'
 import { ConfigError, parseSettings, readEnvironment } from '../config.ts'
 import { systemClock } from '../lib/clock.ts'
-import { StoreUnavailable } from '../lib/store-error.ts'
+import { RegistryError, StoreUnavailable } from '../lib/store-error.ts'
 import type { Store } from '../store/store.ts'
 import { type Command, type CommandContext, CommandFailure, type OptionValues, UsageError } from './command.ts'
 import { commands, nouns } from './commands.ts'
@@ -23,15 +24,12 @@ export function buildProgram(
     .description('Short-lived access tokens for workloads.')
     .showHelpAfterError('(`--help` says more)')
     .helpCommand(false)
-  const groups = new Map(
-    Object.entries(nouns).map(([noun, description]) => [
-      noun,
-      root.command(noun).description(description).helpCommand(false),
-    ]),
-  )
+    .version(readVersion(), '--version', 'print the version')
+  const groups = new Map<string, Program>()
   for (const command of commands) {
     const [first = '', verb] = command.name.split(' ')
-    const parent = verb === undefined ? root : (groups.get(first) ?? root)
+    const parent = verb === undefined ? root : (groups.get(first) ?? addNoun(root, first))
+    if (verb !== undefined) groups.set(first, parent)
     addCommand(parent.command(verb ?? first), command, run)
   }
   for (const each of [
@@ -43,6 +41,20 @@ export function buildProgram(
     each.exitOverride().configureHelp({ showGlobalOptions: false })
   }
   return root
+}
+
+function addNoun(root: Program, noun: string): Program {
+  return root
+    .command(noun)
+    .description(nouns[noun] ?? noun)
+    .helpCommand(false)
+}
+
+function readVersion(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  return version
 }
 
 function addCommand(
@@ -133,29 +145,35 @@ async function confirm(question: string, ask: boolean): Promise<void> {
   if (!/^y(?:es)?$/i.test(answer.trim())) throw new CommandFailure('not confirmed: nothing was changed')
 }
 
-/** The names of errors whose message is a sentence for the user; any other error is a bug. */
-const sentences = new Set([
-  'CommandFailure',
-  'RegistryError',
-  'StoreOpenError',
-  'KeyMaterialError',
-  'IssuerMismatch',
-  'ListenError',
-])
+/** Errors whose message is a sentence for the user, and what `--json` calls them; any other error is a bug. */
+const codes: Readonly<Record<string, string>> = {
+  UsageError: 'usage',
+  ConfigError: 'config',
+  CommandFailure: 'refused',
+  StoreOpenError: 'database',
+  KeyMaterialError: 'key_material',
+  IssuerMismatch: 'issuer',
+  ListenError: 'listen',
+}
+
+function codeOf(error: unknown): string | undefined {
+  if (error instanceof RegistryError) return error.code
+  return error instanceof Error ? codes[error.name] : undefined
+}
 
 function report(error: unknown, json: boolean): number {
   if (error instanceof CommanderError) return reportParseError(error, json)
-  const name = error instanceof Error ? error.name : 'Error'
+  const code = codeOf(error)
   const isUse = error instanceof UsageError || error instanceof ConfigError
-  const message = isUse || sentences.has(name) ? (error as Error).message : describeFault(error)
-  writeError(name, message, json)
+  const message = error instanceof Error && code !== undefined ? error.message : describeFault(error)
+  writeError(code ?? 'fault', message, json)
   return isUse ? 2 : 1
 }
 
 // The commander writes its own message, and help counts as an error without being one.
 function reportParseError(error: CommanderError, json: boolean): number {
   if (error.exitCode === 0) return 0
-  if (json) writeError('UsageError', error.message.replace(/^error: /, ''), true)
+  if (json) writeError('usage', error.message.replace(/^error: /, ''), true)
   return 2
 }
 
@@ -165,8 +183,8 @@ function describeFault(error: unknown): string {
   return `the command failed and changed nothing that it did not report (${detail}): \`mayfly db check\` looks at the database`
 }
 
-function writeError(name: string, message: string, json: boolean): void {
-  process.stderr.write(json ? `${JSON.stringify({ error: name, message })}\n` : `error: ${message}\n`)
+function writeError(code: string, message: string, json: boolean): void {
+  process.stderr.write(json ? `${JSON.stringify({ error: code, message })}\n` : `error: ${message}\n`)
 }
 
 /** Runs one command line. @returns the exit code */

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { generateSecret } from '../client/client-secret.ts'
-import { type Settings, unknownVariables } from '../config.ts'
+import { readEnvironment, type Settings, unknownVariables } from '../config.ts'
 import { describeError } from '../lib/log.ts'
 import { createLogger } from '../logger.ts'
 import { type RunningServer, startServer } from '../main.ts'
@@ -19,7 +19,7 @@ export async function runServer(context: CommandContext, dev: boolean): Promise<
   const settings = folder === undefined ? context.settings : devSettings(context.settings, folder)
   const log = createLogger(settings.logLevel, process.stderr.isTTY === true)
   try {
-    for (const name of unknownVariables(process.env))
+    for (const name of unknownVariables(readEnvironment(process.env, process.cwd())))
       log.warn({ variable: name }, 'not a setting of this version: ignored')
     const ended = catchSignals(log)
     const server = await startServer(settings, { log })
