@@ -7,8 +7,8 @@ import { refusalOf } from '../oauth/errors.ts'
 const limits = {
   /** Bytes of all headers together; Node answers 431 above. */
   maxHeaderSize: 16 * 1024,
-  headersTimeout: 8_000,
-  requestTimeout: 12_000,
+  headersTimeout: 6_000,
+  requestTimeout: 10_000,
   /** How often Node looks for connections that are over one of the two. */
   connectionsCheckingInterval: 2_000,
   keepAliveTimeout: 65_000,

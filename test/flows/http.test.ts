@@ -397,4 +397,42 @@ describe('the token endpoint as HTTP', () => {
     expect(text).toContain('mayfly_refusals_total{reason="grant_type_unknown"} 50')
     expect(text).toContain('route="unknown",status="404"')
   })
+
+  it('H06 closes slow headers, slow bodies and idle sockets within 15 s, and serves others meanwhile', {
+    timeout: 40_000,
+  }, async () => {
+    const { server, client } = await startWithClient()
+    const { hostname, port } = new URL(server.url)
+    const started = performance.now()
+    const closed: Promise<number>[] = []
+    const starts = [
+      '',
+      'POST /token HTTP/1.1\r\nHost: x\r\nX-Slow: ',
+      `POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: ${form}\r\nContent-Length: 90\r\n\r\ng`,
+    ]
+    for (let i = 0; i < 300; i += 1) {
+      const socket = connect(Number(port), hostname)
+      socket.on('error', () => {})
+      socket.resume()
+      socket.write(starts[i % 3] ?? '')
+      const drip = setInterval(() => i % 3 !== 0 && socket.writable && socket.write('a'), 1_000)
+      closed.push(
+        once(socket, 'close').then(() => {
+          clearInterval(drip)
+          return performance.now() - started
+        }),
+      )
+    }
+    let all = false
+    const ends = Promise.all(closed).finally(() => {
+      all = true
+    })
+    while (!all) {
+      const before = performance.now()
+      expect((await requestToken(server, grant, { authorization: client.basic })).status).toBe(200)
+      expect(performance.now() - before).toBeLessThan(1_000)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    expect(Math.max(...(await ends))).toBeLessThan(15_000)
+  })
 })
