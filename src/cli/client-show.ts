@@ -1,8 +1,7 @@
-import { RegistryError } from '../lib/store-error.ts'
 import type { Command } from './command.ts'
 import { describeClient, describeSecret } from './describe.ts'
+import { getClient } from './lookup.ts'
 import { printObject } from './print.ts'
-import { quote } from './values.ts'
 
 export const clientShow: Command = {
   name: 'client show',
@@ -11,18 +10,13 @@ export const clientShow: Command = {
   example: 'mayfly client show billing',
   async run(context, [clientId = '']) {
     const store = await context.openStore()
-    const { value } = await store.findClient(clientId)
-    if (value === undefined)
-      throw new RegistryError(
-        'unknown',
-        `there is no client ${quote(clientId)}: \`mayfly client list\` shows what there is`,
-      )
-    const secrets = value.secrets.map(describeSecret)
+    const client = await getClient(store, clientId)
+    const secrets = client.secrets.map(describeSecret)
     const lines = secrets.map(
       (secret) =>
         `secret ${secret.secret_id}: ${secret.kind}, expires ${secret.expires_at ?? 'never'}, last used ${secret.last_used_at ?? 'never'}`,
     )
-    const printed = printObject(describeClient(value), lines)
-    return { json: { ...describeClient(value), secrets }, text: printed.text }
+    const printed = printObject(describeClient(client), lines)
+    return { json: { ...describeClient(client), secrets }, text: printed.text }
   },
 }

@@ -1,11 +1,11 @@
 import type { ClientChanges } from '../client/client-store.ts'
-import { RegistryError } from '../lib/store-error.ts'
 import type { Store } from '../store/store.ts'
 import { clientOptions, parseClientOptions } from './client-create.ts'
 import { type Command, type OptionValues, UsageError } from './command.ts'
 import { describeClient } from './describe.ts'
+import { getClient } from './lookup.ts'
 import { printObject } from './print.ts'
-import { listOption, parseAuthMethod, parseName, quote, textOption } from './values.ts'
+import { listOption, parseAuthMethod, parseName, textOption } from './values.ts'
 
 export const clientUpdate: Command = {
   name: 'client update',
@@ -48,11 +48,6 @@ async function chooseMethods(
 ): Promise<Pick<ClientChanges, 'authMethods'>> {
   const also = listOption(options, 'alsoAccept')?.map(parseAuthMethod)
   if (also === undefined) return {}
-  const { value } = await store.findClient(clientId)
-  if (value === undefined)
-    throw new RegistryError(
-      'unknown',
-      `there is no client ${quote(clientId)}: \`mayfly client list\` shows what there is`,
-    )
-  return { authMethods: [...new Set([...(authMethods ?? value.authMethods.slice(0, 1)), ...also])] }
+  const client = await getClient(store, clientId)
+  return { authMethods: [...new Set([...(authMethods ?? client.authMethods.slice(0, 1)), ...also])] }
 }

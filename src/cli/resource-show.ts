@@ -1,8 +1,8 @@
-import { RegistryError } from '../lib/store-error.ts'
 import type { Command } from './command.ts'
 import { describeResource } from './describe.ts'
+import { getResource } from './lookup.ts'
 import { printObject } from './print.ts'
-import { parseUri, quote } from './values.ts'
+import { parseUri } from './values.ts'
 
 export const resourceShow: Command = {
   name: 'resource show',
@@ -11,12 +11,6 @@ export const resourceShow: Command = {
   example: 'mayfly resource show https://api.example.com',
   async run(context, [uri = '']) {
     const store = await context.openStore()
-    const { value } = await store.findResource(parseUri(uri))
-    if (value === undefined)
-      throw new RegistryError(
-        'unknown',
-        `there is no resource ${quote(uri)}: \`mayfly resource list\` shows what there is`,
-      )
-    return printObject(describeResource(value))
+    return printObject(describeResource(await getResource(store, parseUri(uri))))
   },
 }

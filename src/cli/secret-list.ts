@@ -1,8 +1,7 @@
-import { RegistryError } from '../lib/store-error.ts'
 import type { Command } from './command.ts'
 import { describeSecret } from './describe.ts'
+import { getClient } from './lookup.ts'
 import { printList } from './print.ts'
-import { quote } from './values.ts'
 
 export const secretList: Command = {
   name: 'secret list',
@@ -11,13 +10,8 @@ export const secretList: Command = {
   example: 'mayfly secret list billing',
   async run(context, [clientId = '']) {
     const store = await context.openStore()
-    const { value } = await store.findClient(clientId)
-    if (value === undefined)
-      throw new RegistryError(
-        'unknown',
-        `there is no client ${quote(clientId)}: \`mayfly client list\` shows what there is`,
-      )
-    const rows = value.secrets.map(describeSecret)
+    const client = await getClient(store, clientId)
+    const rows = client.secrets.map(describeSecret)
     return printList(
       rows,
       ['secret_id', 'kind', 'created_at', 'expires_at', 'last_used_at'],
