@@ -1,4 +1,7 @@
-/** The same service on Hono, with its own `jwk` middleware. It refuses access tokens unless it is told their `typ`. */
+/**
+ * The same service on Hono, with its own `jwk` middleware. It refuses access tokens unless it is told their `typ`, and
+ * fetches the JWKS for every request; where that is too much, verify with jose as in `service-node.ts`.
+ */
 import { serve } from '@hono/node-server'
 import { Hono } from 'hono'
 import { jwk } from 'hono/jwk'

@@ -7,14 +7,17 @@ interface Token {
 }
 
 const issuer = process.env.ISSUER ?? 'http://127.0.0.1:8080'
+// Generated ids and secrets need no form encoding (RFC 6749 section 2.3.1); others do.
 const credentials = `${process.env.CLIENT_ID}:${process.env.CLIENT_SECRET}`
-let token: Promise<Token> | undefined
+let current: Token | undefined
+let pending: Promise<Token> | undefined
 
 async function fetchToken(): Promise<Token> {
   const reply = await fetch(`${issuer}/token`, {
     method: 'POST',
     headers: { authorization: `Basic ${Buffer.from(credentials).toString('base64')}` },
     body: new URLSearchParams({ grant_type: 'client_credentials' }),
+    signal: AbortSignal.timeout(5_000),
   })
   const body = (await reply.json()) as { access_token?: string; expires_in?: number; error?: string }
   if (body.access_token === undefined) throw new Error(`no token: ${reply.status} ${body.error}`)
@@ -24,10 +27,12 @@ async function fetchToken(): Promise<Token> {
 
 /** An access token that is good for a while. Callers that come together share one request. */
 export async function getToken(): Promise<string> {
-  const current = await token?.catch(() => undefined)
   if (current !== undefined && performance.now() < current.renewAt) return current.accessToken
-  token = fetchToken()
-  return (await token).accessToken
+  pending ??= fetchToken().finally(() => {
+    pending = undefined
+  })
+  current = await pending
+  return current.accessToken
 }
 
 if (import.meta.main) {

@@ -46,6 +46,9 @@ prints one document on stdout, and an error as \`{"error","message"}\` on stderr
 that destroys something asks on a terminal unless \`--yes\` is given. All work on the same database as a running server, and
 count from its next request on.
 
+\`mayfly --help\` lists the commands and \`mayfly --version\` prints the version. In a checkout these two are
+\`npx --no -- mayfly --help\` and \`npx --no -- mayfly --version\`: without the dashes npx takes the option for its own.
+
 ${[...alone, ...groups].join('\n\n')}
 `
 }

@@ -36,6 +36,9 @@ export interface AppOptions {
   readonly drainIdleMilliseconds?: number
 }
 
+/** What a start makes up when it is told neither issuer nor port. */
+const passingIssuer = /^http:\/\/127\.0\.0\.1:[0-9]+$/
+
 /** A start that stopped because the database names another issuer. */
 export class IssuerMismatch extends Error {
   constructor(stored: string, wanted: string) {
@@ -50,8 +53,12 @@ export class IssuerMismatch extends Error {
 export interface PreparedApp {
   readonly store: Store
   readonly provisioned: Provisioned
-  /** @throws IssuerMismatch, StoreUnavailable */
-  start(issuer: string): Promise<App>
+  /**
+   * With `passing` the issuer is one of this start alone (a port that was free just now) and takes the place of the last such.
+   *
+   * @throws IssuerMismatch, StoreUnavailable
+   */
+  start(issuer: string, options?: { passing: boolean }): Promise<App>
   close(): Promise<void>
 }
 
@@ -96,8 +103,13 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
     const registry = new Registry(store, new KeyRingOpener(provisioned.masterKey, options.signerHook), clock)
     const { ring } = await registry.view()
     for (const alg of signingAlgs) ring.activeSigner(alg)
-    const parts = { settings, store, registry, clock, log: options.log, events }
-    return { store, provisioned, start: (issuer) => startApp(parts, issuer), close: () => store.close() }
+    const parts = { settings, store, registry, clock, log: options.log, events, failed: new Set<string>() }
+    return {
+      store,
+      provisioned,
+      start: (issuer, { passing } = { passing: false }) => startApp(parts, issuer, passing),
+      close: () => store.close(),
+    }
   } catch (error) {
     await store.close()
     throw error
@@ -111,17 +123,21 @@ interface Parts {
   readonly clock: Clock
   readonly log: Log
   readonly events: { metrics?: Metrics; readonly failing: boolean }
+  /** Checks that failed when they were last asked for. */
+  readonly failed: Set<string>
 }
 
-async function startApp(parts: Parts, issuer: string): Promise<App> {
+async function startApp(parts: Parts, issuer: string, passing: boolean): Promise<App> {
   const { settings, store, registry, clock, log } = parts
-  const stored = await store.setIssuer(issuer, 'server')
+  const { issuer: before } = await store.readRegistryHead()
+  const replace = passing && before !== undefined && passingIssuer.test(before)
+  const stored = await store.setIssuer(issuer, 'server', { replace })
   if (stored !== issuer) throw new IssuerMismatch(stored, issuer)
   const checker = new ImportedSecretChecker(checkLimitsFor(availableParallelism()))
   const secretUse = new SecretUse(store, clock)
   const metrics = createMetrics(checker, registry)
   parts.events.metrics = metrics
-  const refusals = new RefusalLog({ audit: store, registry, sampler: new RefusalSampler(clock), metrics, log })
+  const refusals = new RefusalLog({ audit: store, sampler: new RefusalSampler(clock), log })
   let draining = false
   const serverParts = {
     token: {
@@ -205,27 +221,31 @@ async function prune({ settings, store, clock }: Parts, signal: AbortSignal): Pr
 async function checkReadiness(parts: Parts, issuer: string, draining: boolean): Promise<readonly Check[]> {
   return [
     { name: 'accepting', ok: !draining, ...(draining ? { detail: 'shutting down' } : {}) },
-    await attempt('store', async () => {
+    await attempt(parts, 'store', async () => {
       // A store that failed last time is ready when it can be written again, whether or not anybody asks for tokens.
       if (parts.events.failing) await parts.store.checkWritable()
       else await parts.store.readRegistrySequence()
     }),
-    await attempt('keys', async () => {
+    await attempt(parts, 'keys', async () => {
       const { ring } = await parts.registry.current()
       ring.activeSigner(parts.settings.signingAlg)
     }),
-    await attempt('issuer', async () => {
+    await attempt(parts, 'issuer', async () => {
       const view = await parts.registry.current()
       if (view.issuer !== issuer) throw new Error('the database has another issuer')
     }),
   ]
 }
 
-async function attempt(name: string, run: () => Promise<void>): Promise<Check> {
+// A probe comes every few seconds: the log hears of a check when its outcome changes.
+async function attempt({ log, failed }: Parts, name: string, run: () => Promise<void>): Promise<Check> {
   try {
     await run()
+    if (failed.delete(name)) log.info({ check: name }, 'ready again')
     return { name, ok: true }
-  } catch {
+  } catch (error) {
+    if (!failed.has(name)) log.error({ check: name, err: describeError(error) }, 'not ready')
+    failed.add(name)
     return { name, ok: false, detail: 'failed; the log says why' }
   }
 }

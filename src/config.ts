@@ -283,7 +283,7 @@ function parseSetting<T>(setting: Setting<T>, environment: Environment): T | und
 
 // A URL may hold a password, and a value that could not be parsed may hold one anywhere.
 function quote(value: string): string {
-  const shown = value.replace(/\/\/[^/@]*@/, '//***@').slice(0, 120)
+  const shown = value.replace(/\/\/.*@/s, '//***@').slice(0, 120)
   return JSON.stringify(shown)
 }
 

@@ -26,6 +26,8 @@ export function createLogger(level: LogLevel, readable: boolean): Logger {
       base: null,
       redact,
       messageKey: 'message',
+      // Errors come described; pino's own serializer would take the description for an error.
+      serializers: { err: (described: unknown) => described },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },

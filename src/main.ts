@@ -38,7 +38,7 @@ export async function startServer(settings: Settings, options: AppOptions): Prom
     listeners.push(listener)
     const url = toUrl(settings.host, listener.port)
     const issuer = settings.issuer ?? url
-    app = await prepared.start(issuer)
+    app = await prepared.start(issuer, { passing: settings.issuer === undefined && settings.port === 0 })
     const metricsUrl = await serveMetrics(settings, app, listeners, options)
     listener.serve(app.main)
     const started = app
@@ -95,5 +95,5 @@ async function bind({ host, port }: Place, variables: string, options: AppOption
 }
 
 function toUrl(host: string, port: number): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+  return new URL(`http://${host.includes(':') ? `[${host}]` : host}:${port}`).origin
 }

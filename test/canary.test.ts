@@ -99,6 +99,9 @@ describe('I12 CA-13 secrets', () => {
       const { createLogger } = await import('${root}/src/logger.ts')
       const { Secret } = await import('${root}/src/lib/secret.ts')
       const log = createLogger('debug', process.argv[1] === 'readable')
+      const { describeError } = await import('${root}/src/lib/log.ts')
+      const cause = Object.assign(new Error('inner'), { code: 'SQLITE_FULL' })
+      log.error({ err: describeError(new Error('outer', { cause })) }, 'failed')
       log.info({ client_secret: 'canary', headers: { authorization: 'canary', dpop: 'canary' }, s: new Secret('canary') }, 'hello')
     `
     for (const mode of ['json', 'readable']) {
@@ -108,6 +111,7 @@ describe('I12 CA-13 secrets', () => {
         { encoding: 'utf8' },
       )
       expect(output).toContain('hello')
+      expect(output).toContain('"code":"SQLITE_FULL"')
       expect(output).not.toContain('canary')
     }
   })

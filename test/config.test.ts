@@ -1,8 +1,18 @@
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ConfigError, parseSettings, readEnvironment, settingDescriptions, unknownVariables } from '../src/config.ts'
+import {
+  ConfigError,
+  type Environment,
+  isIssuer,
+  isLoopback,
+  parseSettings,
+  readEnvironment,
+  settingDescriptions,
+  toBlockList,
+  unknownVariables,
+} from '../src/config.ts'
 import { temporaryFolder } from './support/process.ts'
 
 const folder = '/srv/mayfly'
@@ -166,5 +176,239 @@ describe('settings', () => {
       }),
       { seed: 20_260_205, numRuns: 3_000 },
     )
+  })
+})
+
+const issuer = 'https://tokens.example.com'
+
+/** The sentence that a start ends with; fails when it goes on. */
+function refusalOf(env: Environment, where = folder): string {
+  try {
+    parseSettings(env, where)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message
+    throw error
+  }
+  throw new Error('it was accepted')
+}
+
+describe('a listener of its own for metrics', () => {
+  it.each(['[::::]:9090', '[1.2.3.4]:9090', '..:9090', '-:9090'])(
+    'is refused as %j, where nothing can listen',
+    (value) => {
+      expect(refusalOf({ MAYFLY_METRICS_LISTEN: value })).toMatch(/^MAYFLY_METRICS_LISTEN /)
+    },
+  )
+})
+
+describe('any wrong value', () => {
+  it('is told on one short line', () => {
+    const sentence = refusalOf({ MAYFLY_LOG_LEVEL: `\u001b[2J\n${'x'.repeat(100_000)}` })
+    expect(sentence.length).toBeLessThan(300)
+    expect(sentence).not.toMatch(/\p{Cc}/u)
+  })
+
+  it('ends in a ConfigError, and any right one can be used (seed 20260102)', () => {
+    const variables = [...settingDescriptions.map(({ variable }) => variable), 'MAYFLY_DATABASE_URL_FILE']
+    const value = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 20 }),
+      fc.ipV4(),
+      fc.ipV6(),
+      fc.tuple(fc.oneof(fc.ipV4(), fc.ipV6()), fc.nat(200)).map(([address, prefix]) => `${address}/${prefix}`),
+      fc.stringMatching(/^[0-9]{1,6}[smhd]?$/),
+      fc.stringMatching(/^(?:file|postgres):[/a-z.%?#]{0,12}$/),
+      fc.stringMatching(/^https?:\/\/[a-z0-9.:[\]%@-]{1,12}(?:\/[a-z.~/]{0,6})?$/),
+      fc.constantFrom('true', 'ES256', 'debug', '0.0.0.0', 'fe80::1%eth0', '::ffff:10.0.0.0/104', '__proto__'),
+    )
+    fc.assert(
+      fc.property(fc.dictionary(fc.constantFrom(...variables), value, { maxKeys: 4 }), (env) => {
+        try {
+          const parsed = parse(env)
+          expect(() => toBlockList(parsed.trustedProxies)).not.toThrow()
+          expect(parsed.issuer === undefined || isIssuer(parsed.issuer)).toBe(true)
+        } catch (error) {
+          expect(error).toBeInstanceOf(ConfigError)
+          expect(String(error)).toMatch(/MAYFLY_[A-Z_]+/)
+        }
+      }),
+      { seed: 20_260_102, numRuns: 2_000 },
+    )
+  })
+})
+
+describe('an issuer', () => {
+  it.each([
+    issuer,
+    'https://tokens.example.com:8443',
+    'https://tokens.example.com/eu/v1',
+    'https://tokens.example.com/~a/b_c/d-e.f',
+    'https://xn--mnchen-3ya.example',
+    'https://192.0.2.1',
+    'https://[2001:db8::1]',
+  ])('is %s', (value) => {
+    expect(isIssuer(value)).toBe(true)
+  })
+
+  it.each([
+    ['a trailing slash', 'https://tokens.example.com/'],
+    ['a trailing slash behind a path', 'https://tokens.example.com/eu/'],
+    ['two slashes', 'https://tokens.example.com//eu'],
+    ['a host in upper case', 'https://Tokens.example.com'],
+    ['a scheme in upper case', 'HTTPS://tokens.example.com'],
+    ['the port that goes without saying', 'https://tokens.example.com:443'],
+    ['the port that goes without saying for http', 'http://127.0.0.1:80'],
+    ['a port with a leading zero', 'https://tokens.example.com:08443'],
+    ['a colon without a port', 'https://tokens.example.com:'],
+    ['userinfo', 'https://user@tokens.example.com'],
+    ['a password', 'https://user:password@tokens.example.com'],
+    ['a query', 'https://tokens.example.com?x=1'],
+    ['an empty query', 'https://tokens.example.com?'],
+    ['a fragment', 'https://tokens.example.com#x'],
+    ['an empty fragment', 'https://tokens.example.com#'],
+    ['dots that go up', 'https://tokens.example.com/a/../b'],
+    ['a dot that stays', 'https://tokens.example.com/./b'],
+    ['an escape', 'https://tokens.example.com/%65u'],
+    ['an escape in the host', 'https://tokens%2eexample.com'],
+    ['a letter that is not ASCII', 'https://münchen.example'],
+    ['an IPv4 address in short', 'https://127.1'],
+    ['an IPv6 address in long', 'https://[2001:db8:0:0:0:0:0:1]'],
+    ['a space', 'https://tokens.example.com/a b'],
+    ['a space behind', 'https://tokens.example.com '],
+    ['a line break behind', 'https://tokens.example.com\n'],
+    ['a backslash', 'https://tokens.example.com\\eu'],
+    ['no host', 'https://'],
+    ['no slashes', 'https:tokens.example.com'],
+    ['another scheme', 'wss://tokens.example.com'],
+  ])('is not one with %s', (_, value) => {
+    expect(isIssuer(value)).toBe(false)
+    expect(refusalOf({ MAYFLY_ISSUER: value })).toMatch(/^MAYFLY_ISSUER /)
+  })
+})
+
+describe('loopback', () => {
+  it.each(['127.0.0.1', '127.255.255.254', '::1', '[::1]', 'localhost'])('is %s', (host) => {
+    expect(isLoopback(host)).toBe(true)
+  })
+
+  it.each([
+    '0.0.0.0',
+    '::',
+    '128.0.0.1',
+    '127.0.0.1.example.com',
+    'localhost.example.com',
+    '::ffff:1.2.3.4',
+    '',
+    '1270.0.1',
+  ])('is not %j', (host) => {
+    expect(isLoopback(host)).toBe(false)
+  })
+})
+
+describe('a password in a setting', () => {
+  it.each([
+    ['MAYFLY_DATABASE_URL', 'postgres://mayfly:hunter2@db.internal/mayfly'],
+    ['MAYFLY_DATABASE_URL', 'postgresql://mayfly:hunter2@db.internal/mayfly'],
+    ['MAYFLY_DATABASE_URL', 'POSTGRES://mayfly:hunter2@db.internal/mayfly'],
+    ['MAYFLY_DATABASE_URL', ' postgres://mayfly:hunter2@db.internal/mayfly'],
+    ['MAYFLY_DATABASE_URL', 'mysql://mayfly:hunter2@db.internal/mayfly'],
+    ['MAYFLY_DATABASE_URL', 'mysql://mayfly:p@hunter2@db.internal/mayfly'],
+    ['MAYFLY_DATABASE_URL', 'mysql://mayfly:p/hunter2@db.internal/mayfly'],
+    ['MAYFLY_ISSUER', 'https://mayfly:hunter2@tokens.example.com'],
+    ['MAYFLY_ISSUER', 'https://mayfly:p@hunter2@tokens.example.com'],
+    ['MAYFLY_METRICS_LISTEN', 'http://mayfly:hunter2@127.0.0.1:9090'],
+  ])('is not told again by the refusal of %s=%s', (variable, value) => {
+    expect(refusalOf({ [variable]: value })).not.toContain('hunter2')
+  })
+
+  it('is not told again when the URL came from a file', () => {
+    const where = temporaryFolder()
+    writeFileSync(join(where, 'url'), 'postgres://mayfly:hunter2@db.internal/mayfly\n')
+    expect(refusalOf({ MAYFLY_DATABASE_URL_FILE: 'url' }, where)).not.toContain('hunter2')
+  })
+})
+
+describe('the database', () => {
+  it.each([
+    ['file:data/x.db', '/srv/mayfly/data/x.db'],
+    ['file:./x.db', '/srv/mayfly/x.db'],
+    ['file:../x.db', '/srv/x.db'],
+    ['file:/var/x.db', '/var/x.db'],
+    ['file:///var/x.db', '/var/x.db'],
+    ['file:x y.db', '/srv/mayfly/x y.db'],
+  ])('of %s lies at %s', (url, path) => {
+    expect(parse({ MAYFLY_DATABASE_URL: url }).databasePath).toBe(path)
+  })
+
+  it.each(['postgres://db.internal/mayfly', 'postgresql://db.internal/mayfly'])(
+    'is refused when it is PostgreSQL, as %s is',
+    (url) => {
+      expect(refusalOf({ MAYFLY_DATABASE_URL: url })).toMatch(
+        /^MAYFLY_DATABASE_URL names a PostgreSQL database: .*file:/,
+      )
+    },
+  )
+
+  it('is named by a file when that is set, without the line break at its end', () => {
+    const where = temporaryFolder()
+    writeFileSync(join(where, 'url'), 'file:other.db\n')
+    expect(parseSettings({ MAYFLY_DATABASE_URL_FILE: 'url' }, where).databasePath).toBe(join(where, 'other.db'))
+    expect(parseSettings({ MAYFLY_DATABASE_URL_FILE: join(where, 'url') }, '/').databasePath).toBe('/other.db')
+  })
+
+  it('is refused when both the URL and a file are set', () => {
+    const both = { MAYFLY_DATABASE_URL: 'file:a', MAYFLY_DATABASE_URL_FILE: 'b' }
+    expect(refusalOf(both)).toMatch(/MAYFLY_DATABASE_URL and MAYFLY_DATABASE_URL_FILE are both set/)
+    expect(parse({ ...both, MAYFLY_DATABASE_URL_FILE: '' }).databasePath).toBe('/srv/mayfly/a')
+  })
+
+  it.each(['missing', '.', 'a\0b'])('is refused when the file %j cannot be read', (file) => {
+    const where = temporaryFolder()
+    const sentence = refusalOf({ MAYFLY_DATABASE_URL_FILE: file }, where)
+    expect(sentence).toMatch(/^MAYFLY_DATABASE_URL_FILE is "/)
+    expect(sentence).toContain(where)
+  })
+
+  it('is refused, not the default, when the file that shall name it is empty', () => {
+    const where = temporaryFolder()
+    writeFileSync(join(where, 'url'), '\n')
+    expect(refusalOf({ MAYFLY_DATABASE_URL_FILE: 'url' }, where)).toContain('MAYFLY_DATABASE_URL_FILE')
+  })
+
+  it('is refused by the name of the variable that was set when the file holds something else', () => {
+    const where = temporaryFolder()
+    writeFileSync(join(where, 'url'), 'mayfly.db')
+    expect(refusalOf({ MAYFLY_DATABASE_URL_FILE: 'url' }, where)).toContain('MAYFLY_DATABASE_URL_FILE')
+  })
+})
+
+describe('the environment', () => {
+  it('is refused when .env cannot be read, by its absolute path', () => {
+    const where = temporaryFolder()
+    mkdirSync(join(where, '.env'))
+    expect(() => readEnvironment({}, where)).toThrow(ConfigError)
+    expect(() => readEnvironment({}, where)).toThrow(join(where, '.env'))
+  })
+
+  it('is refused when a wrong value stands in .env', () => {
+    const where = temporaryFolder()
+    writeFileSync(join(where, '.env'), 'MAYFLY_PORT=http\n')
+    expect(refusalOf(readEnvironment({}, where), where)).toMatch(/^MAYFLY_PORT is "http"/)
+  })
+})
+
+describe('trusted proxies', () => {
+  it('are addresses and ranges of both families', () => {
+    const list = toBlockList(['10.0.0.0/8', '192.0.2.1', '2001:db8::/32', '::1'])
+    expect(list.check('10.255.0.1', 'ipv4')).toBe(true)
+    expect(list.check('192.0.2.1', 'ipv4')).toBe(true)
+    expect(list.check('2001:db8:ffff::1', 'ipv6')).toBe(true)
+    expect(list.check('::1', 'ipv6')).toBe(true)
+  })
+
+  it('are nothing else', () => {
+    const list = toBlockList(['10.0.0.0/8', '192.0.2.1', '2001:db8::/32'])
+    for (const address of ['11.0.0.1', '192.0.2.2', '127.0.0.1']) expect(list.check(address, 'ipv4')).toBe(false)
+    for (const address of ['2001:db9::1', '::1']) expect(list.check(address, 'ipv6')).toBe(false)
+    expect(toBlockList([]).check('127.0.0.1', 'ipv4')).toBe(false)
   })
 })

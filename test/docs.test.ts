@@ -15,6 +15,8 @@ const documents = [
     .map((path) => `docs/${path}`),
 ]
 
+const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).map((path) => `src/${path}`)
+
 describe('the documents', () => {
   it('have references that are as the code has them', () => {
     expect(stalePages()).toEqual([])
@@ -39,6 +41,24 @@ describe('the documents', () => {
     for (const [, path = '', quoted, bare] of commands) {
       expect(existsSync(join(root, path)), path).toBe(true)
       expect(read(path)).toContain(quoted ?? bare ?? '')
+    }
+  })
+
+  it('name for each guarantee an npm script that exists', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+    for (const [, script = ''] of read('docs/guarantees.md').matchAll(/`npm run ([\w:]+)`/g))
+      expect(scripts).toHaveProperty([script])
+  })
+
+  it('name in issuance and architecture only files that exist', () => {
+    for (const path of ['docs/issuance.md', 'docs/architecture.md']) {
+      for (const [, file = ''] of read(path).matchAll(/`((?:src\/)?(?:[a-z-]+\/)*[a-z-]+\.ts)`/g)) {
+        const found = [file, `src/${file}`, ...sources.filter((source) => source.endsWith(`/${file}`))]
+        expect(
+          found.some((candidate) => existsSync(join(root, candidate))),
+          `${file} in ${path}`,
+        ).toBe(true)
+      }
     }
   })
 

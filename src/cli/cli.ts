@@ -84,7 +84,7 @@ async function execute(command: Command, args: readonly string[], options: Optio
   try {
     const printed = await command.run(context, args, options)
     if (printed !== undefined) {
-      process.stdout.write(`${options.json ? JSON.stringify(printed.json, null, 2) : printed.text}\n`)
+      await writeOut(`${options.json ? JSON.stringify(printed.json, null, 2) : printed.text}\n`, printed.secretOf)
     }
     if (command.changes) for (const store of opened) context.note(`Changed ${store.location}`)
   } catch (error) {
@@ -134,7 +134,22 @@ async function readStdin(): Promise<string> {
     if (length > maxStdinBytes) throw new UsageError('stdin is too long: it takes at most 64 KiB')
     chunks.push(bytes)
   }
-  return Buffer.concat(chunks).toString('utf8')
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks))
+  } catch {
+    throw new UsageError('stdin is not UTF-8: it takes text')
+  }
+}
+
+// A secret that nobody saw must not look as if it had been shown.
+async function writeOut(text: string, secretOf: string | undefined): Promise<void> {
+  const failed = await new Promise<Error | null | undefined>((resolve) => process.stdout.write(text, resolve))
+  if (!failed || (secretOf === undefined && 'code' in failed && failed.code === 'EPIPE')) return
+  throw new CommandFailure(
+    secretOf === undefined
+      ? `it is done, but its output could not be written (${failed.message})`
+      : `it is done, but the secret could not be shown (${failed.message}): \`mayfly secret create ${secretOf}\` makes another`,
+  )
 }
 
 async function confirm(question: string, ask: boolean): Promise<void> {
@@ -184,17 +199,24 @@ function describeFault(error: unknown): string {
 }
 
 function writeError(code: string, message: string, json: boolean): void {
-  process.stderr.write(json ? `${JSON.stringify({ error: code, message })}\n` : `error: ${message}\n`)
+  process.stderr.write(
+    json ? `${JSON.stringify({ error: code, message: harmless(message) })}\n` : `error: ${harmless(message)}\n`,
+  )
+}
+
+// What was typed comes back in errors: without what could move a cursor, and without a secret typed in the wrong place.
+function harmless(text: string): string {
+  return text.replace(/[^\P{C}\n]/gu, '?').replace(/\bmf[a-z]_[0-9A-Za-z]{8,}/g, (found) => `${found.slice(0, 4)}…`)
 }
 
 /** Runs one command line. @returns the exit code */
 export async function runCommandLine(args: readonly string[]): Promise<number> {
   const json = args.includes('--json')
-  process.stdout.on('error', ignoreClosedPipe)
-  process.stderr.on('error', ignoreClosedPipe)
+  process.stdout.on('error', ignore)
+  process.stderr.on('error', ignore)
   try {
     const root = buildProgram(execute)
-    if (json) silence(root)
+    redirectErrors(root, json)
     if (args.length === 0) {
       root.outputHelp({ error: true })
       return 2
@@ -207,12 +229,10 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
 }
 
 // With --json an error is one JSON document, so commander keeps its own sentence to itself.
-function silence(parser: Program): void {
-  parser.configureOutput({ writeErr: () => {} })
-  for (const command of parser.commands) silence(command)
+function redirectErrors(parser: Program, json: boolean): void {
+  parser.configureOutput({ writeErr: (text) => void (json || process.stderr.write(harmless(text))) })
+  for (const command of parser.commands) redirectErrors(command, json)
 }
 
-// Whoever reads may go away (`| head`); that is no reason to fall over.
-function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error
-}
+// The callback of each write has the error; without a listener it would also be thrown.
+function ignore(): void {}

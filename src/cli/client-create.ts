@@ -22,6 +22,7 @@ import {
   parseTtl,
   parseUri,
   quote,
+  shellWord,
   textOption,
 } from './values.ts'
 
@@ -152,21 +153,22 @@ function printClient(client: Client, secret: NewSecret, shown: Secret | undefine
     ...(shown === undefined ? {} : { client_secret: shown.reveal() }),
     client_secret_expires_at: 0,
   }
-  return printObject(json, [
+  const printed = printObject(json, [
     '',
     ...(shown === undefined ? [] : ['This is the only time that the secret is shown.', '']),
     'A token for it:',
     `  ${curlFor(client, shown?.reveal() ?? 'SECRET', issuer)}`,
   ])
+  return shown === undefined ? printed : { ...printed, secretOf: client.clientId }
 }
 
 /** The command that gets a token, ready to paste: ids and generated secrets need no quoting. */
 export function curlFor(client: Client, secret: string, issuer: string): string {
   const [audience = ''] = client.audiences
-  const resource = client.audiences.length > 1 ? ` --data-urlencode 'resource=${audience}'` : ''
+  const resource = client.audiences.length > 1 ? ` --data-urlencode ${shellWord(`resource=${audience}`)}` : ''
   const credentials =
     client.authMethods[0] === 'client_secret_post'
       ? `-d client_id=${client.clientId} -d client_secret=${secret}`
       : `-u ${client.clientId}:${secret}`
-  return `curl -s ${credentials} -d grant_type=client_credentials${resource} ${issuer}/token`
+  return `curl -s ${credentials} -d grant_type=client_credentials${resource} ${shellWord(`${issuer}/token`)}`
 }

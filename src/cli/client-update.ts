@@ -1,9 +1,7 @@
 import type { ClientChanges } from '../client/client-store.ts'
-import type { Store } from '../store/store.ts'
 import { clientOptions, parseClientOptions } from './client-create.ts'
-import { type Command, type OptionValues, UsageError } from './command.ts'
+import { type Command, UsageError } from './command.ts'
 import { describeClient } from './describe.ts'
-import { getClient } from './lookup.ts'
 import { printObject } from './print.ts'
 import { listOption, parseAuthMethod, parseName, textOption } from './values.ts'
 
@@ -25,29 +23,16 @@ export const clientUpdate: Command = {
   changes: true,
   async run(context, [clientId = ''], options) {
     const name = textOption(options, 'name')
+    const also = listOption(options, 'alsoAccept')
     const changes: ClientChanges = {
       ...parseClientOptions(context, options),
       ...(name === undefined ? {} : { name: parseName(name) }),
+      ...(also === undefined ? {} : { alsoAccept: also.map(parseAuthMethod) }),
       ...(options.accessTokenTtl === false ? { accessTokenTtlSeconds: null } : {}),
     }
-    const store = await context.openStore()
-    const methods = await chooseMethods(store, clientId, changes, options)
-    const all = { ...changes, ...methods }
-    if (Object.keys(all).length === 0)
+    if (Object.keys(changes).length === 0)
       throw new UsageError('nothing to change was named: `mayfly client update --help` lists what can be')
-    return printObject(describeClient(await store.updateClient(clientId, all, context.actor)))
+    const store = await context.openStore()
+    return printObject(describeClient(await store.updateClient(clientId, changes, context.actor)))
   },
-}
-
-// `--also-accept` stands beside the registered method, so it needs to know which that is.
-async function chooseMethods(
-  store: Store,
-  clientId: string,
-  { authMethods }: ClientChanges,
-  options: OptionValues,
-): Promise<Pick<ClientChanges, 'authMethods'>> {
-  const also = listOption(options, 'alsoAccept')?.map(parseAuthMethod)
-  if (also === undefined) return {}
-  const client = await getClient(store, clientId)
-  return { authMethods: [...new Set([...(authMethods ?? client.authMethods.slice(0, 1)), ...also])] }
 }

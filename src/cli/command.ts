@@ -25,6 +25,8 @@ export type OptionValues = Readonly<Record<string, string | readonly string[] | 
 export interface Printed {
   readonly json: unknown
   readonly text: string
+  /** The client whose new secret stands in it. */
+  readonly secretOf?: string
 }
 
 /** What a command works with. The only way from it to the process. */

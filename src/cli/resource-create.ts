@@ -3,7 +3,7 @@ import type { ResourceSettings } from '../resource/resource.ts'
 import { type Command, type CommandContext, type OptionValues, UsageError } from './command.ts'
 import { describeResource } from './describe.ts'
 import { printObject } from './print.ts'
-import { parseName, parseScopes, parseTtl, parseUri, quote, textOption } from './values.ts'
+import { parseName, parseScopes, parseTtl, parseUri, quote, shellWord, textOption } from './values.ts'
 
 /** The options that `resource create` and `resource update` share. */
 export const resourceOptions = [
@@ -40,10 +40,11 @@ export const resourceCreate: Command = {
     const settings = { scopes: [], ...parseResourceOptions(context, options) }
     const store = await context.openStore()
     const resource = await store.createResource(parseUri(uri), settings, context.actor)
+    const [firstScope] = settings.scopes
     return printObject(describeResource(resource), [
       '',
       'Next, register a client for it:',
-      `  ${context.program} client create NAME --audience ${resource.uri}${settings.scopes[0] === undefined ? '' : ` --scope "${settings.scopes[0]}"`}`,
+      `  ${context.program} client create NAME --audience ${shellWord(resource.uri)}${firstScope === undefined ? '' : ` --scope ${shellWord(firstScope)}`}`,
     ])
   },
 }

@@ -18,19 +18,27 @@ export async function runServer(context: CommandContext, dev: boolean): Promise<
   const folder = dev ? mkdtempSync(join(tmpdir(), 'mayfly-dev-')) : undefined
   const settings = folder === undefined ? context.settings : devSettings(context.settings, folder)
   const log = createLogger(settings.logLevel, process.stderr.isTTY === true)
+  if (folder !== undefined) process.once('exit', () => throwAway(folder))
   try {
     for (const name of unknownVariables(readEnvironment(process.env, process.cwd())))
       log.warn({ variable: name }, 'not a setting of this version: ignored')
     const ended = catchSignals(log)
     const server = await startServer(settings, { log })
     process.stdout.write(`mayfly listening on ${server.url}\n`)
-    if (folder === undefined) printFirstSteps(context, settings, server)
-    else await printDevClient(server)
-    await ended
-    await server.stop()
+    try {
+      if (folder === undefined) printFirstSteps(context, settings, server)
+      else await printDevClient(server)
+      await ended
+    } finally {
+      await server.stop()
+    }
   } finally {
-    if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+    if (folder !== undefined) throwAway(folder)
   }
+}
+
+function throwAway(folder: string): void {
+  rmSync(folder, { recursive: true, force: true })
 }
 
 // What nobody caught is a bug: it is logged, and the process ends rather than go on half alive.

@@ -25,6 +25,7 @@ export const secretCreate: Command = {
       expires_at: timestamp(facts.expiresAt),
       created_at: timestamp(facts.createdAt),
     }
-    return printObject(json, ['', 'This is the only time that the secret is shown.'])
+    const printed = printObject(json, ['', 'This is the only time that the secret is shown.'])
+    return { ...printed, secretOf: clientId }
   },
 }

@@ -71,6 +71,11 @@ export function parseSpan(text: string, what: string): number {
   throw new UsageError(`${quote(text)} is not ${what}: it takes a duration such as 30s, 5m, 24h or 7d`)
 }
 
+/** A value as a shell takes it for one word, in a command that is printed to be pasted. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./~-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}
+
 /** As JSON, shortened: nothing in it can move a terminal's cursor. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text)

@@ -14,8 +14,8 @@ import { type CredentialRequest, methods, type PresentedCredentials } from './me
 export interface ClientLookup {
   /** `cached` tells whether the answer came from memory. @throws StoreUnavailable */
   findClient(clientId: string): Promise<{ readonly client: Client | undefined; readonly cached: boolean }>
-  /** Reads a client from the store whatever is in memory. @throws StoreUnavailable */
-  readClient(clientId: string): Promise<unknown>
+  /** Does the work of looking for a client that does not exist, and nothing else. @throws StoreUnavailable */
+  probe(): Promise<void>
   /** The cost of the store's imported secrets, `undefined` when it holds none. */
   readonly importedCost: ArgonCost | undefined
 }
@@ -31,6 +31,8 @@ export interface Claim extends PresentedCredentials {
   readonly method: AuthMethod
   /** The outcome of an argon2id check by the hash it was made on: a second decision must not cost a second one. */
   readonly checked: Map<string | undefined, boolean>
+  /** Whether a client has this id; set by `authenticateClient`, for the record of a refusal. */
+  exists?: boolean
 }
 
 /**
@@ -71,11 +73,13 @@ export async function authenticateClient(
   clock: Clock,
 ): Promise<AuthenticatedClient> {
   const { client, cached } = await lookup.findClient(claim.clientId)
+  claim.exists = client !== undefined
   const proof = await checkSecret(claim, client, lookup.importedCost, checker)
   const refusal = judge(claim, client, proof, clock.nowMilliseconds())
   if (client !== undefined && proof !== undefined && refusal === undefined) return { client, secretId: proof.secretId }
-  // A client in memory would be refused sooner than one that does not exist: both cost one read of the store.
-  if (cached) await lookup.readClient(claim.clientId)
+  // A client in memory would be refused sooner than one that does not exist: it costs the same look into the store, and
+  // not its own row, whose size would show.
+  if (cached) await lookup.probe()
   throw new OAuthError(refusal ?? 'secret_wrong')
 }
 

@@ -10,8 +10,7 @@ export type NewSecret = { readonly secretId: SecretId; readonly expiresAt?: numb
 )
 
 /**
- * Changes to a client: every member that is present is set; lists are replaced whole; `alsoAccept` adds one
- * authentication method.
+ * Changes to a client: every member that is present is set; lists are replaced whole.
  */
 export interface ClientChanges {
   readonly name?: string
@@ -20,6 +19,8 @@ export interface ClientChanges {
   readonly scopes?: readonly string[]
   readonly audiences?: readonly string[]
   readonly accessTokenTtlSeconds?: number | null
+  /** Methods that it accepts beside the registered one. */
+  readonly alsoAccept?: ClientSettings['authMethods']
 }
 
 /**

@@ -26,8 +26,14 @@ const phc =
 /** The cost parameters in a PHC string; `undefined` when it is not argon2id version 19 in that form. */
 export function parseArgonHash(text: string): ArgonCost | undefined {
   const groups = phc.exec(text)?.groups
-  if (groups === undefined) return undefined
+  if (groups === undefined || !isCanonical(groups.salt, 8) || !isCanonical(groups.hash, 16)) return undefined
   return { memoryKib: Number(groups.m), passes: Number(groups.t), lanes: Number(groups.p) }
+}
+
+// Base64 that another reader would not accept, or read differently, would make each check of it an error.
+function isCanonical(part: string | undefined, minBytes: number): boolean {
+  const bytes = Buffer.from(part ?? '', 'base64')
+  return bytes.length >= minBytes && bytes.length <= 64 && bytes.toString('base64').replace(/=+$/, '') === part
 }
 
 /**
@@ -92,7 +98,8 @@ export class ImportedSecretChecker {
     await this.#enter()
     try {
       const { verify } = await import('@node-rs/argon2')
-      return (await verify(stored, presented)) && argon2id !== undefined
+      // A hash that cannot be computed matches nothing; as an error it would tell its client from the others.
+      return (await verify(stored, presented).catch(() => false)) && argon2id !== undefined
     } finally {
       this.#leave()
     }

@@ -32,14 +32,19 @@ function findClient(
   return undefined
 }
 
-// One spelling for each address: IPv4-mapped IPv6 as IPv4, no zone, no brackets.
+// One spelling for each address: IPv4-mapped IPv6 as IPv4 however it is written, no zone, no brackets.
 function normalise(text: string): string | undefined {
   if (isIP(text) === 4) return text
   const bare = text.replace(/^\[(.*)\]$/, '$1').replace(/%.*$/, '')
-  const four = /^::ffff:(?<four>[0-9.]+)$/i.exec(bare)?.groups?.four ?? bare
-  if (isIP(four) === 4) return four
   if (isIP(bare) !== 6) return undefined
-  return new URL(`http://[${bare}]`).hostname.slice(1, -1)
+  const six = new URL(`http://[${bare}]`).hostname.slice(1, -1)
+  const mapped = /^::ffff:(?<high>[0-9a-f]{1,4}):(?<low>[0-9a-f]{1,4})$/.exec(six)?.groups
+  if (mapped === undefined) return six
+  const bytes = [mapped.high, mapped.low].flatMap((group) => {
+    const value = Number.parseInt(group ?? '', 16)
+    return [value >> 8, value & 255]
+  })
+  return bytes.join('.')
 }
 
 /** What counts as one stranger: an IPv4 address, or the /64 of an IPv6 one, for that is what a single machine is given. */

@@ -1,5 +1,12 @@
 /** The listener: limits on what a connection may cost, replies to what is not HTTP, and the drain at the end. */
-import { createServer, type IncomingMessage, type RequestListener, type Server, STATUS_CODES } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { refusalOf } from '../oauth/errors.ts'
@@ -15,7 +22,9 @@ const limits = {
 } as const
 
 const maxConnections = 20_000
-const drainMilliseconds = 8_000
+const drainMilliseconds = 7_500
+const lingerMilliseconds = 500
+const settleMilliseconds = 1_000
 /** How long a connection that is idle when the drain begins may still send a request, unless told otherwise. */
 export const drainIdleMilliseconds = 300
 
@@ -30,17 +39,24 @@ export interface Listener {
 /** @throws Error with `code` EADDRINUSE, EACCES, EADDRNOTAVAIL, … */
 export async function listen(host: string, port: number, idleMilliseconds = drainIdleMilliseconds): Promise<Listener> {
   let draining = false
+  const active = new ActiveRequests()
   let listener: RequestListener = (_, reply) => {
-    reply.writeHead(503, { 'content-type': 'application/json', 'cache-control': 'no-store', 'retry-after': '1' })
+    reply.writeHead(503, { ...plainHeaders, 'retry-after': '1' })
     reply.end(JSON.stringify(errorBody('not_ready')))
   }
   const server = createServer({ ...limits, requireHostHeader: false }, (request, reply) => {
     if (draining) reply.shouldKeepAlive = false
+    pending.set(request.socket, reply)
+    reply.once('close', () => pending.delete(request.socket))
     maskHost(request)
     listener(request, reply)
   })
   server.maxConnections = maxConnections
   server.on('clientError', answerClientError)
+  server.on('checkExpectation', (_, reply) => {
+    const body = JSON.stringify(errorBody('http_malformed'))
+    reply.writeHead(417, { ...plainHeaders, connection: 'close', 'content-length': Buffer.byteLength(body) }).end(body)
+  })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, () => {
@@ -51,20 +67,59 @@ export async function listen(host: string, port: number, idleMilliseconds = drai
   return {
     port: (server.address() as AddressInfo).port,
     serve: (app) => {
-      listener = getRequestListener((request, env) => app.fetch(request, env as HttpBindings), {
-        overrideGlobalObjects: false,
-      })
+      const fetch = async (request: Request, env: unknown): Promise<Response> => {
+        active.begin()
+        try {
+          return await app.fetch(request, env as HttpBindings)
+        } finally {
+          active.end()
+        }
+      }
+      // What the adapter cannot make a URL of.
+      const errorHandler = (): Response =>
+        new Response(JSON.stringify(errorBody('http_malformed')), { status: 400, headers: plainHeaders })
+      listener = getRequestListener(fetch, { overrideGlobalObjects: false, errorHandler })
     },
     drain: () => {
       draining = true
-      return drain(server, idleMilliseconds)
+      return drain(server, idleMilliseconds, active)
     },
+  }
+}
+
+const plainHeaders = { 'content-type': 'application/json', 'cache-control': 'no-store' } as const
+
+// The reply that a connection waits for.
+const pending = new WeakMap<object, ServerResponse>()
+
+/** Counts requests that are being answered, whether or not their caller is still there. */
+class ActiveRequests {
+  #count = 0
+  #idle: (() => void)[] = []
+
+  begin(): void {
+    this.#count += 1
+  }
+
+  end(): void {
+    this.#count -= 1
+    if (this.#count === 0) for (const idle of this.#idle.splice(0)) idle()
+  }
+
+  /** Resolves when nothing is being answered, or after a bound. */
+  async settle(milliseconds: number): Promise<void> {
+    if (this.#count === 0) return
+    const idle = Promise.withResolvers<void>()
+    this.#idle.push(idle.resolve)
+    const timer = setTimeout(idle.resolve, milliseconds)
+    await idle.promise
+    clearTimeout(timer)
   }
 }
 
 // `Server.close` of HTTP ends idle connections at once, and a request that is just then on its way would be reset. So
 // only the listening socket is closed; whoever asks meanwhile is answered with `Connection: close`.
-async function drain(server: Server, idleMilliseconds: number): Promise<void> {
+async function drain(server: Server, idleMilliseconds: number, active: ActiveRequests): Promise<void> {
   const closed = new Promise<void>((resolve) => {
     NetServer.prototype.close.call(server, () => resolve())
   })
@@ -73,6 +128,8 @@ async function drain(server: Server, idleMilliseconds: number): Promise<void> {
   await closed
   clearInterval(idle)
   clearTimeout(end)
+  // Those that were cut off still write their records; the store closes after them.
+  await active.settle(settleMilliseconds)
 }
 
 // The adapter builds a URL from Host and answers by itself when it cannot. Nothing here reads that URL's host, and what
@@ -92,6 +149,13 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
     socket.destroy()
     return
   }
+  const earlier = pending.get(socket)
+  if (earlier !== undefined && !earlier.headersSent && error.code !== 'ERR_HTTP_REQUEST_TIMEOUT') {
+    // Rubbish behind a good request: that one gets its reply, and the rubbish none.
+    earlier.shouldKeepAlive = false
+    earlier.once('finish', () => closeFor(socket))
+    return
+  }
   const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
   const body = JSON.stringify(errorBody('http_malformed'))
   socket.end(
@@ -105,4 +169,12 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
       body,
     ].join('\r\n'),
   )
+  closeFor(socket)
+}
+
+// A connection is open until both sides have closed it, and this peer need not ever do so.
+function closeFor(socket: Socket): void {
+  socket.setTimeout(lingerMilliseconds, () => socket.destroy())
+  socket.once('finish', () => socket.destroySoon())
+  if (socket.writableFinished) socket.destroySoon()
 }

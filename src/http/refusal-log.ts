@@ -1,5 +1,5 @@
 /**
- * What happens to a refusal besides its reply: the metric, the log line and the audit record. Refusals of those who
+ * What happens to a refusal besides its reply and its metric: the log line and the audit record. Refusals of those who
  * have not proved who they are, are sampled by address above a rate; what is over is counted, and neither logged nor
  * written one by one.
  */
@@ -7,13 +7,11 @@ import { hash } from 'node:crypto'
 import type { AuditStore } from '../audit/audit-store.ts'
 import type { RefusedRequest, SampledRefusals } from '../audit/event.ts'
 import type { RefusalSampler } from '../audit/sampler.ts'
-import { isClientId } from '../client/client.ts'
+import type { Claim } from '../client/authenticate.ts'
 import { secretIdOf } from '../client/client-secret.ts'
 import type { Log } from '../lib/log.ts'
 import { type OAuthError, type Reason, refusalOf } from '../oauth/errors.ts'
-import type { Registry } from '../registry/registry.ts'
 import { addressGroup } from './address.ts'
-import type { Metrics } from './metrics.ts'
 import type { RequestRecord } from './request.ts'
 import type { TokenRequestFacts } from './token.ts'
 
@@ -21,9 +19,7 @@ const maxPending = 20_000
 
 export interface RefusalLogParts {
   readonly audit: AuditStore
-  readonly registry: Registry
   readonly sampler: RefusalSampler
-  readonly metrics: Metrics
   readonly log: Log
 }
 
@@ -41,11 +37,10 @@ export class RefusalLog {
    * @throws StoreUnavailable and then the caller must learn of the outage, not of the refusal
    */
   async note(record: RequestRecord, { reason }: OAuthError, facts: TokenRequestFacts): Promise<void> {
-    const { sampler, metrics, log, audit } = this.#parts
-    metrics.countRefusal(reason)
+    const { sampler, log, audit } = this.#parts
     const isStranger = facts.client === undefined
     if (isStranger && !sampler.admit(addressGroup(record.address), reason)) return
-    const event = await this.#describe(record, reason, facts)
+    const event = this.#describe(record, reason, facts)
     log.info(logFields(event), 'refused')
     // Our own faults are in the log; a store that fails cannot be asked to record that it fails.
     if (refusalOf(reason).status < 500) await audit.recordRefusal(event)
@@ -62,7 +57,7 @@ export class RefusalLog {
     }
   }
 
-  async #describe(record: RequestRecord, reason: Reason, facts: TokenRequestFacts): Promise<RefusedRequest> {
+  #describe(record: RequestRecord, reason: Reason, facts: TokenRequestFacts): RefusedRequest {
     const { claim, grantType } = facts
     const secretId = claim === undefined ? undefined : secretIdOf(claim.secret.reveal())
     return {
@@ -71,20 +66,16 @@ export class RefusalLog {
       requestId: record.requestId,
       address: record.address,
       ...(grantType === undefined ? {} : { grantType }),
-      ...(claim === undefined ? {} : await this.#nameClient(claim.clientId)),
+      ...(claim === undefined ? {} : nameClient(claim)),
       ...(secretId === undefined ? {} : { secretId }),
     }
   }
+}
 
-  // A secret typed into the wrong field is a client id that nobody has; its hash lets the owner find it again.
-  async #nameClient(claimed: string): Promise<Pick<RefusedRequest, 'clientId' | 'clientIdHash'>> {
-    const exists = isClientId(claimed) && (await this.#exists(claimed))
-    return exists ? { clientId: claimed } : { clientIdHash: hash('sha256', claimed, 'hex').slice(0, 12) }
-  }
-
-  async #exists(clientId: string): Promise<boolean> {
-    return this.#parts.registry.decide(async (view) => (await view.findClient(clientId)).client !== undefined)
-  }
+// A secret typed into the wrong field is a client id that nobody has; its hash lets the owner find it again.
+function nameClient({ clientId, exists }: Claim): Pick<RefusedRequest, 'clientId' | 'clientIdHash'> {
+  const clientIdHash = hash('sha256', clientId, 'hex').slice(0, 12)
+  return exists ? { clientId } : { clientIdHash }
 }
 
 function logFields(event: RefusedRequest): object {

@@ -2,6 +2,7 @@
  * The routes, and the one way of a request: a record is opened, headers that may appear once are looked at, the route
  * answers or refuses, and a refusal becomes a reply in one place.
  */
+import type { IncomingMessage } from 'node:http'
 import type { HttpBindings } from '@hono/node-server'
 import { type Context, Hono } from 'hono'
 import type { KeyRing } from '../key/ring.ts'
@@ -29,6 +30,11 @@ interface RouteHandlers {
   readonly POST?: Answer
   /** Whether pages of any origin may read it (RFC 9110 section 9.3.7, Fetch standard). */
   readonly cors?: boolean
+}
+
+/** Handlers at their place. */
+interface PlacedHandlers extends RouteHandlers {
+  readonly path?: string
 }
 
 export interface ServerParts {
@@ -90,7 +96,7 @@ type AddRoute = (path: string, route: Route, handlers: RouteHandlers) => void
 
 function createRouteAdder(app: Hono<Env>, parts: ServerParts): AddRoute {
   return (path, route, handlers) => {
-    app.all(path, (context) => respond(context, parts, route, handlers))
+    app.all(path, (context) => respond(context, parts, route, { ...handlers, path }))
   }
 }
 
@@ -138,7 +144,7 @@ async function respond(
   context: Context<Env>,
   parts: ServerParts,
   route: Route,
-  handlers: RouteHandlers,
+  handlers: PlacedHandlers,
 ): Promise<Response> {
   const { incoming } = context.env
   const record = openRecord(incoming, route, parts.addressOf, parts.clock)
@@ -156,15 +162,23 @@ async function answer(
   record: RequestRecord,
   facts: TokenRequestFacts,
   route: Route,
-  handlers: RouteHandlers,
+  handlers: PlacedHandlers,
 ): Promise<Response> {
-  if (route === 'unknown') throw new OAuthError('endpoint_unknown')
+  if (route === 'unknown' || rawPath(record.incoming) !== handlers.path) throw new OAuthError('endpoint_unknown')
   requireSingleHeaders(record.incoming)
   const { method } = record.incoming
   if (method === 'OPTIONS' && handlers.cors) return answerPreflight(record, handlers)
   const handler = method === 'POST' ? handlers.POST : method === 'GET' || method === 'HEAD' ? handlers.GET : undefined
   if (handler === undefined) throw new OAuthError('method_not_allowed')
   return handler(record, facts)
+}
+
+// The router compares a decoded, normalised path; a proxy's rules look at the one that was sent. Only the spelling that is
+// published reaches a route, so that no rule can be written around.
+function rawPath({ url = '' }: IncomingMessage): string {
+  const path = /^https?:\/\/[^/?#]*/i.test(url) ? url.replace(/^https?:\/\/[^/?#]*/i, '') : url
+  const query = path.indexOf('?')
+  return query === -1 ? path : path.slice(0, query)
 }
 
 function allowed(handlers: RouteHandlers): string {
@@ -199,9 +213,9 @@ async function refuse(
       await parts.refusals.note(record, refusal, facts)
     } catch (fault) {
       refusal = toRefusal(parts, record, fault)
-      parts.metrics.countRefusal(refusal.reason)
     }
   }
+  parts.metrics.countRefusal(refusal.reason)
   return answerRefusal(record, refusal, allowed(handlers))
 }
 

@@ -8,11 +8,13 @@ import {
   closeSync,
   fsyncSync,
   linkSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
+  rmSync,
+  type Stats,
   statSync,
-  unlinkSync,
   writeSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
@@ -29,7 +31,7 @@ const byteLength = 32
  * @throws KeyMaterialError when the file is a folder, readable by others, unreadable, or does not hold a key
  */
 export function readMasterKey(path: string): MasterKey | undefined {
-  const status = statSync(path, { throwIfNoEntry: false })
+  const status = look(path)
   if (status === undefined) return undefined
   if (!status.isFile())
     throw new KeyMaterialError(`the master key ${path} is not a file: give MAYFLY_MASTER_KEY_FILE the path of one`)
@@ -39,6 +41,17 @@ export function readMasterKey(path: string): MasterKey | undefined {
     )
   }
   return parseMasterKey(readText(path), path)
+}
+
+function look(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (cause) {
+    throw new KeyMaterialError(
+      `the master key ${path} cannot be reached: let the user of this process enter its folders, and look where its links lead`,
+      { cause },
+    )
+  }
 }
 
 function readText(path: string): string {
@@ -70,14 +83,18 @@ export function createMasterKey(path: string): MasterKey {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    requireNothingAt(path)
     writeDurably(temporary, `${randomBytes(byteLength).toString('base64url')}\n`)
     linkUnlessPresent(temporary, path)
     syncFolder(dirname(path))
   } catch (cause) {
+    if (cause instanceof KeyMaterialError) throw cause
     throw new KeyMaterialError(
       `the master key ${path} cannot be written: let the user of this process write to that folder`,
       { cause },
     )
+  } finally {
+    rmSync(temporary, { force: true })
   }
   const key = readMasterKey(path)
   if (key === undefined) throw new KeyMaterialError(`the master key ${path} vanished while it was made`)
@@ -85,7 +102,7 @@ export function createMasterKey(path: string): MasterKey {
 }
 
 function writeDurably(path: string, text: string): void {
-  const file = openSync(path, 'w', 0o600)
+  const file = openSync(path, 'wx', 0o600)
   try {
     writeSync(file, text)
     fsyncSync(file)
@@ -99,8 +116,13 @@ function linkUnlessPresent(temporary: string, path: string): void {
     linkSync(temporary, path)
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
-  } finally {
-    unlinkSync(temporary)
+  }
+}
+
+// A link that leads nowhere is a secret that is not mounted: a key must not be made behind it.
+function requireNothingAt(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) {
+    throw new KeyMaterialError(`the master key ${path} is a link that leads nowhere: mount what it points at`)
   }
 }
 

@@ -78,6 +78,9 @@ function open(key: Uint8Array, sealed: Uint8Array, context: string): Uint8Array 
     decipher.setAAD(Buffer.from(context)).setAuthTag(sealed.subarray(tagStart))
     return Buffer.concat([decipher.update(sealed.subarray(nonceLength, tagStart)), decipher.final()])
   } catch (cause) {
-    throw new KeyMaterialError('key material in the database cannot be decrypted', { cause })
+    throw new KeyMaterialError(
+      'key material in the database cannot be decrypted: put back the newest file that `mayfly db backup` wrote',
+      { cause },
+    )
   }
 }

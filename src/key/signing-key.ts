@@ -70,7 +70,9 @@ export async function selfTest(signer: Signer, publicJwk: PublicJwk): Promise<vo
   const key = createPublicKey({ key: { ...publicJwk }, format: 'jwk' })
   const verified = verifySignature('sha256', probe, { key, dsaEncoding: 'ieee-p1363' }, signature)
   if (!verified || thumbprint !== publicJwk.kid || signer.kid !== publicJwk.kid) {
-    throw new KeyMaterialError(`signing key ${publicJwk.kid} does not match the public key in the database`)
+    throw new KeyMaterialError(
+      `signing key ${publicJwk.kid} does not match the public key in the database: put back the newest file that \`mayfly db backup\` wrote`,
+    )
   }
 }
 

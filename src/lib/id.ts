@@ -42,9 +42,9 @@ export function makeUlid(milliseconds: number): string {
   return text
 }
 
-/** The smallest ULID that a moment can have: what is older sorts before it. */
+/** The smallest ULID that a moment can have: what is older sorts before it. Before the epoch there is none smaller than the first. */
 export function ulidFloor(milliseconds: number): string {
-  return encodeTime(milliseconds) + '0'.repeat(length - timeLength)
+  return encodeTime(Math.max(0, milliseconds)) + '0'.repeat(length - timeLength)
 }
 
 /** The moment in a ULID, milliseconds since the epoch. */

@@ -74,12 +74,13 @@ export class RegistryView implements ClientLookup {
   async findClient(clientId: string): Promise<{ client: Client | undefined; cached: boolean }> {
     const known = this.#caches.clients.get(clientId)
     if (known?.sequence === this.sequence) return { client: known.value, cached: true }
-    return { client: await this.readClient(clientId), cached: false }
+    const read = await this.#store.findClient(clientId)
+    return { client: this.#keep(read, this.#caches.clients, clientId), cached: false }
   }
 
-  async readClient(clientId: string): Promise<Client | undefined> {
-    const read = await this.#store.findClient(clientId)
-    return this.#keep(read, this.#caches.clients, clientId)
+  async probe(): Promise<void> {
+    // No client has the empty id.
+    await this.#store.findClient('')
   }
 
   async findResource(uri: string): Promise<Resource | undefined> {

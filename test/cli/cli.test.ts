@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { buildProgram } from '../../src/cli/cli.ts'
 import { commands } from '../../src/cli/commands.ts'
 import { openStore } from '../../src/store/open-store.ts'
-import { type Finished, mayfly, temporaryFolder } from '../support/process.ts'
+import { cleanEnvironment, type Finished, launcher, mayfly, temporaryFolder } from '../support/process.ts'
 
 const api = 'https://api.example.test'
 const rfc3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
@@ -228,7 +228,7 @@ describe('mayfly client', () => {
         '--audience',
         api,
         '--secret-hash',
-        `$argon2id$v=19$m=4096,t=3,p=1$${'a'.repeat(22)}$${'b'.repeat(43)}`,
+        `$argon2id$v=19$m=4096,t=3,p=1$${'A'.repeat(22)}$${'A'.repeat(43)}`,
       ],
       'usage',
       /7168 to 65536/,
@@ -244,7 +244,7 @@ describe('mayfly client', () => {
     })
     expect(imported.code, imported.stderr).toBe(0)
     expect(JSON.parse(imported.stdout)).not.toHaveProperty('client_secret')
-    const same = `$argon2id$v=19$m=19456,t=2,p=1$${'a'.repeat(22)}$${'b'.repeat(43)}`
+    const same = `$argon2id$v=19$m=19456,t=2,p=1$${'A'.repeat(22)}$${'A'.repeat(43)}`
     expect(await ok('client', 'create', 'hashed', '--audience', api, '--secret-hash', same)).toMatchObject({
       client_id: 'hashed',
     })
@@ -253,7 +253,14 @@ describe('mayfly client', () => {
       error: 'invalid',
       message: expect.stringContaining('--secret-stdin'),
     })
-    for (const input of ['', 'short', 'two\nlines here', `mfs_${'0'.repeat(65)}`, 'x'.repeat(70_000)]) {
+    for (const input of [
+      '',
+      'short',
+      'two\nlines here',
+      `mfs_${'0'.repeat(65)}`,
+      'x'.repeat(70_000),
+      Buffer.from([0xff, 0xfe, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38]),
+    ]) {
       const bad: Finished = await mayfly(['client', 'create', 'bad', '--audience', api, '--secret-stdin', '--json'], {
         cwd,
         input,
@@ -276,6 +283,38 @@ describe('mayfly client', () => {
     const pasted = await refused(2, 'secret', 'revoke', 'billing', String(made.client_secret))
     expect(pasted.message).not.toContain(String(made.client_secret).slice(8))
     expect(await refused(2, 'secret', 'create', 'billing', '--expires-in', 'soon')).toMatchObject({ error: 'usage' })
+  })
+})
+
+describe('what is printed', () => {
+  it('can be pasted: words that a shell would read are quoted', async () => {
+    const uri = "https://x.example.test/$(id);'a'"
+    const made = await mayfly(['resource', 'create', uri], { cwd })
+    expect(made.stdout).toContain(`--audience 'https://x.example.test/$(id);'\\''a'\\'''`)
+  })
+
+  it('has no control characters and no secret that was typed in the wrong place', async () => {
+    const secret = `mfs_${'a'.repeat(65)}`
+    for (const args of [
+      ['client', 'show', '\u001b[31mEVIL'],
+      ['client', '\u001b[31mEVIL'],
+      ['client', 'show', secret],
+      ['client', `--${secret}`],
+    ]) {
+      for (const json of [[], ['--json']]) {
+        const { stderr } = await mayfly([...args, ...json], { cwd })
+        expect(stderr).not.toContain('\u001b')
+        expect(stderr).not.toContain(secret)
+      }
+    }
+  })
+
+  it('ends with 1 when nobody could read the secret, and says what to do', async () => {
+    const { execFileSync } = await import('node:child_process')
+    const script = `"$0" "$1" client create lost --audience ${api} > /dev/full`
+    const run = (): unknown =>
+      execFileSync('sh', ['-c', script, process.execPath, launcher], { cwd, stdio: 'pipe', env: cleanEnvironment() })
+    expect(run).toThrow(/mayfly secret create lost/)
   })
 })
 

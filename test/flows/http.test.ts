@@ -435,4 +435,86 @@ describe('the token endpoint as HTTP', () => {
     }
     expect(Math.max(...(await ends))).toBeLessThan(15_000)
   })
+
+  it('H06 lets go of peers that never close their side', { timeout: 40_000 }, async () => {
+    const { server } = await startWithClient()
+    const { hostname, port } = new URL(server.url)
+    const open = (): number =>
+      (process.getActiveResourcesInfo?.() ?? []).filter((name) => name === 'TCPSocketWrap').length
+    const before = open()
+    const starts = [
+      'GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ',
+      'NOT HTTP\r\n\r\n',
+      `POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: ${form}\r\nContent-Length: 90\r\n\r\ng`,
+    ]
+    const sockets = Array.from({ length: 30 }, (_, i) => {
+      const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true })
+      socket.on('error', () => {})
+      socket.resume()
+      socket.write(starts[i % 3] ?? '')
+      return socket
+    })
+    // The server's half is gone when ours is the only one left of each pair.
+    await Promise.all(sockets.map((socket) => once(socket, 'end')))
+    const started = performance.now()
+    while (open() > before + sockets.length && performance.now() - started < 5_000) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    expect(open()).toBeLessThanOrEqual(before + sockets.length)
+    for (const socket of sockets) socket.destroy()
+  })
+
+  it.each(['/%74oken', '/x/../token', '/./token', '/token?x#y', '//token'])(
+    'takes no other spelling of a path: %s',
+    async (target) => {
+      const { server } = await startWithClient()
+      const body = 'grant_type=x'
+      const lines = [
+        `POST ${target} HTTP/1.1`,
+        'Host: x',
+        `Content-Type: ${form}`,
+        `Content-Length: ${body.length}`,
+        'Connection: close',
+        '',
+        body,
+      ]
+      const reply = await sendRaw(server.url, lines.join('\r\n'))
+      expect([reply.status, JSON.parse(reply.body).error]).toEqual(
+        target.includes('?') ? [400, 'unsupported_grant_type'] : [404, 'not_found'],
+      )
+      const metrics = await sendRaw(server.url, 'GET /%6detrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+      expect(metrics.status).toBe(404)
+    },
+  )
+
+  it.each([
+    'OPTIONS * HTTP/1.1\r\nHost: x',
+    'GET /a\\b HTTP/1.1\r\nHost: x',
+    'GET /livez HTTP/1.1\r\nHost: x\r\nExpect: foo',
+    'GET http://[ HTTP/1.1\r\nHost: x',
+  ])('HTTP-01 refuses %j with JSON that no cache keeps', async (head) => {
+    const { server } = await startWithClient()
+    const reply = await sendRaw(server.url, `${head}\r\nConnection: close\r\n\r\n`)
+    expect(reply.status).toBeGreaterThanOrEqual(400)
+    expect(reply.status).toBeLessThan(500)
+    expect(reply.head).toMatch(/cache-control: no-store/i)
+    expect(Object.keys(JSON.parse(reply.body))).toEqual(['error', 'error_description'])
+  })
+
+  it('H15 answers the good request before rubbish, and not the rubbish', async () => {
+    const { server, client } = await startWithClient()
+    const body = 'grant_type=client_credentials'
+    const lines = [
+      'POST /token HTTP/1.1',
+      'Host: x',
+      `Authorization: ${client.basic}`,
+      `Content-Type: ${form}`,
+      `Content-Length: ${body.length}`,
+      '',
+      body,
+    ]
+    const text = await exchange(server.url, [`${lines.join('\r\n')}RUBBISH\r\n\r\n`])
+    expect(text).toMatch(/^HTTP\/1\.1 200 /)
+    expect(text.match(/HTTP\/1\.1/g)).toHaveLength(1)
+  })
 })

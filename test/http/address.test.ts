@@ -47,4 +47,23 @@ describe('the address of a request', () => {
     expect(addressGroup('192.0.2.9')).toBe('192.0.2.9')
     expect(addressGroup('unknown')).toBe('unknown')
   })
+
+  it.each(['::ffff:c633:6401', '::FFFF:C633:6401', '0:0:0:0:0:ffff:198.51.100.1', '::ffff:198.51.100.1'])(
+    'C11 has one spelling for an IPv4 address, also when a hop writes %s',
+    (hop) => {
+      expect(proxies(incoming('10.0.0.1', hop))).toBe('198.51.100.1')
+    },
+  )
+
+  it('C11 knows a trusted proxy however its address is written', () => {
+    expect(proxies(incoming('10.0.0.1', '198.51.100.1, ::ffff:a01:203'))).toBe('198.51.100.1')
+    expect(proxies(incoming('FD00:0::1', '198.51.100.1, [fd00::2]'))).toBe('198.51.100.1')
+  })
+
+  it.each(['unknown', '_hidden', '198.51.100', '1.2.3.4.5', '::1::', '%', '[', '"198.51.100.1"', 'for=198.51.100.1'])(
+    'C11 believes nothing of a header whose last hop is %j',
+    (hop) => {
+      expect(proxies(incoming('10.0.0.1', `6.6.6.6, ${hop}`))).toBe('10.0.0.1')
+    },
+  )
 })

@@ -33,10 +33,8 @@ testStore('SQLite', {
   openOther: async (store, clock) => closeAfter(openStore(store.location, { create: false, examine: false, clock })),
   breakInserts: async (store, table, how) => {
     const sqlite = new Database(store.location)
-    const raise = how === 'statement' ? 'ABORT' : 'ROLLBACK'
-    sqlite.exec(
-      `CREATE TRIGGER broken BEFORE INSERT ON ${table} BEGIN SELECT RAISE(${raise}, 'broken by the test'); END`,
-    )
+    const raise = { statement: `ABORT, 'broken'`, transaction: `ROLLBACK, 'broken'`, silently: 'IGNORE' }[how]
+    sqlite.exec(`CREATE TRIGGER broken BEFORE INSERT ON ${table} BEGIN SELECT RAISE(${raise}); END`)
     return async () => {
       sqlite.exec('DROP TRIGGER broken')
       sqlite.close()
@@ -225,6 +223,26 @@ describe('a SQLite file', () => {
     expect(await copy.listClients({ limit: 100 })).toHaveLength(50)
     await expect(store.backup(file)).rejects.toThrow(/exists/)
     await expect(store.backup(join(temporaryFolder(), 'no/such/folder.db'))).rejects.toThrow(/cannot be written/)
+  })
+
+  it('F12 keeps changes that were made before its -wal was lost', async () => {
+    const path = await filledDatabase()
+    const store = closeAfter(openStore(path, use))
+    await store.setClientStatus('client-1', 'disabled', 'cli:test')
+    const copy = join(temporaryFolder(), 'copy.db')
+    copyFileSync(path, copy)
+    expect((await closeAfter(openStore(copy, use)).findClient('client-1')).value?.status).toBe('disabled')
+  })
+
+  it('writes something when it is asked whether it can', async () => {
+    const path = await filledDatabase()
+    const store = closeAfter(openStore(path, use))
+    await store.checkWritable()
+    const before = statSync(`${path}-wal`).size
+    const sequence = await store.readRegistrySequence()
+    await store.checkWritable()
+    expect(statSync(`${path}-wal`).size).toBeGreaterThan(before)
+    expect(await store.readRegistrySequence()).toBe(sequence)
   })
 
   it('holds no secret in clear', async () => {

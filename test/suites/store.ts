@@ -20,7 +20,7 @@ export interface StoreUnderTest {
   /** Another process's view of the same data. */
   openOther(store: Store, clock: Clock): Promise<Store>
   /** Makes the next insert into a table fail: the statement alone, or the whole transaction with it. */
-  breakInserts(store: Store, table: string, how: 'statement' | 'transaction'): Promise<() => Promise<void>>
+  breakInserts(store: Store, table: string, how: 'statement' | 'transaction' | 'silently'): Promise<() => Promise<void>>
 }
 
 const api = 'https://api.example.test'
@@ -41,7 +41,7 @@ function newSecret(expiresAt?: number): NewSecret {
 
 function argonHash(cost = 'm=19456,t=2,p=1'): NewSecret {
   const { secretId } = generateSecret()
-  return { kind: 'imported', secretId, argon2id: `$argon2id$v=19$${cost}$${'a'.repeat(22)}$${'b'.repeat(43)}` }
+  return { kind: 'imported', secretId, argon2id: `$argon2id$v=19$${cost}$${'A'.repeat(22)}$${'A'.repeat(43)}` }
 }
 
 function issuance(clock: Clock, more: Partial<IssuanceRecord> = {}): IssuanceRecord {
@@ -205,6 +205,21 @@ export function testStore(name: string, under: StoreUnderTest): void {
       expect(await store.recordIssuance(issuance(clock), sequence)).toBe(true)
     })
 
+    it('fail when their insert is swallowed: no token without its record', async () => {
+      const store = await createWithClient()
+      const sequence = await store.readRegistrySequence()
+      for (const table of ['issuance', 'audit_event']) {
+        const repair = await under.breakInserts(store, table, 'silently')
+        const act =
+          table === 'issuance'
+            ? store.recordIssuance(issuance(clock), sequence)
+            : store.setClientStatus('billing', 'disabled', by)
+        await expect(act).rejects.toBeInstanceOf(StoreUnavailable)
+        await repair()
+      }
+      expect((await store.findClient('billing')).value?.status).toBe('active')
+    })
+
     it('take everything of their transaction with them when that is rolled back, and nothing half', async () => {
       const store = await createWithClient()
       const repair = await under.breakInserts(store, 'issuance', 'transaction')
@@ -335,6 +350,22 @@ export function testStore(name: string, under: StoreUnderTest): void {
       expect((await store.findClient('x')).value?.scopes).toEqual(['read'])
     })
 
+    it('can be changed though a resource has given up one of their scopes', async () => {
+      const store = await createWithClient()
+      await store.updateResource(api, { scopes: ['write'] }, by)
+      expect(await store.updateClient('billing', { accessTokenTtlSeconds: 60 }, by)).toMatchObject({ scopes: ['read'] })
+      await expect(store.updateClient('billing', { scopes: ['read', 'no'] }, by)).rejects.toThrow(/scope no/)
+    })
+
+    it('accept further methods beside the registered one', async () => {
+      const store = await createWithClient()
+      const both = await store.updateClient('billing', { alsoAccept: ['client_secret_post'] }, by)
+      expect(both.authMethods).toEqual(['client_secret_basic', 'client_secret_post'])
+      expect((await store.updateClient('billing', { authMethods: ['client_secret_post'] }, by)).authMethods).toEqual([
+        'client_secret_post',
+      ])
+    })
+
     it('never get an id back that was deleted', async () => {
       const store = await createWithClient()
       await store.deleteClient('billing', by)
@@ -360,6 +391,15 @@ export function testStore(name: string, under: StoreUnderTest): void {
   })
 
   describe(`${name}: secrets`, () => {
+    it('do not pile up when they have expired', async () => {
+      const store = await createWithClient()
+      for (let i = 0; i < 40; i += 1) {
+        await store.createSecret('billing', newSecret(clock.nowMilliseconds() + 500), by)
+        clock.advance(1)
+      }
+      expect((await store.findClient('billing')).value?.secrets.length).toBeLessThanOrEqual(12)
+    })
+
     it('overlap, at most ten live ones, and end one by one', async () => {
       const store = await createWithClient()
       const secrets = Array.from({ length: 9 }, () => newSecret())

@@ -44,11 +44,11 @@ export interface Finished {
 export interface RunOptions {
   readonly cwd: string
   readonly env?: Readonly<Record<string, string>>
-  readonly input?: string
+  readonly input?: string | Buffer
 }
 
 /** Collects what a process prints, and resolves when it has ended. */
-export async function finish(child: ChildProcess, input?: string): Promise<Finished> {
+export async function finish(child: ChildProcess, input?: string | Buffer): Promise<Finished> {
   let stdout = ''
   let stderr = ''
   child.stdout?.setEncoding('utf8').on('data', (text: string) => {

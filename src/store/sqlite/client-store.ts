@@ -12,6 +12,8 @@ import { and, asc, eq, gt, isNull, lt, ne, or, sql } from './drizzle.ts'
 import { unknownResource } from './resource-store.ts'
 import { client, clientAudience, clientSecret, resource } from './schema.ts'
 
+const deadMilliseconds = 90 * 86_400_000
+
 type Row = typeof client.$inferSelect
 type SecretRow = typeof clientSecret.$inferSelect
 
@@ -139,12 +141,19 @@ export function createClientStore(connection: Connection): ClientStore {
 
   const update = (clientId: string, changes: ClientChanges): Changed<Client> => {
     const current = get(clientId)
-    const { accessTokenTtlSeconds, ...rest } = { ...current, ...changes }
+    const { alsoAccept = [], ...named } = changes
+    const { accessTokenTtlSeconds, authMethods, ...rest } = { ...current, ...named }
+    const registered = alsoAccept.length > 0 ? authMethods.slice(0, 1) : authMethods
     const settings: ClientSettings = {
       ...rest,
+      authMethods: [...new Set([...registered, ...alsoAccept])],
       ...(accessTokenTtlSeconds === null || accessTokenTtlSeconds === undefined ? {} : { accessTokenTtlSeconds }),
     }
-    checkTargets(settings.audiences, settings.scopes)
+    // Only what is new: a scope that its resource has given up meanwhile is never granted, and must not stand in the way.
+    checkTargets(
+      settings.audiences,
+      settings.scopes.filter((scope) => !current.scopes.includes(scope)),
+    )
     db.update(client)
       .set({ ...columnsOf(settings), updatedAt: clock.nowMilliseconds() })
       .where(eq(client.clientId, clientId))
@@ -185,7 +194,10 @@ export function createClientStore(connection: Connection): ClientStore {
         `client ${clientId} has ${live.length} live secrets, and no more are possible: \`mayfly secret revoke\` ends one`,
       )
     }
-    for (const dead of secrets.filter((other) => !live.includes(other))) dropIfLongDead(dead, now)
+    dropDead(
+      secrets.filter((other) => !live.includes(other)),
+      now,
+    )
     writeSecret(clientId, secret)
     const created = secretsOf.all({ clientId }).find((row) => row.secretId === secret.secretId)
     if (created === undefined) throw new Error('a secret that was just written is not there')
@@ -196,10 +208,13 @@ export function createClientStore(connection: Connection): ClientStore {
     }
   }
 
-  // Expired secrets stay a while, so that a refusal can still say why.
-  const dropIfLongDead = (secret: ClientSecret, now: number): void => {
-    if (secret.expiresAt === undefined || now - secret.expiresAt < 90 * 86_400_000) return
-    db.delete(clientSecret).where(eq(clientSecret.secretId, secret.secretId)).run()
+  // Expired secrets stay a while, so that a refusal can still say why; not for ever, and not many.
+  const dropDead = (dead: readonly ClientSecret[], now: number): void => {
+    const newestFirst = dead.toSorted((a, b) => (b.expiresAt ?? 0) - (a.expiresAt ?? 0))
+    newestFirst.forEach(({ secretId, expiresAt }, i) => {
+      if (i < maxSecretsPerClient && now - (expiresAt ?? 0) < deadMilliseconds) return
+      db.delete(clientSecret).where(eq(clientSecret.secretId, secretId)).run()
+    })
   }
 
   const revokeSecret = (clientId: string, secretId: SecretId): Changed<void> => {

@@ -2,6 +2,7 @@ import type Database from 'better-sqlite3'
 import type { Actor, AuditEvent, Change, ChangeRecord } from '../../audit/event.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { makeUlid } from '../../lib/id.ts'
+import { StoreUnavailable } from '../../lib/store-error.ts'
 import { type ActQueue, type Batch, toStoreError } from './act-queue.ts'
 import { drizzle, eq, sql } from './drizzle.ts'
 import { auditEvent, sequence } from './schema.ts'
@@ -66,20 +67,23 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
   const writeEvent = (event: AuditEvent): void => {
     const { type, ...rest } = event
     const { clientId, requestId, ...detail } = rest as { clientId?: string; requestId?: string }
-    insertEvent.run({
+    const { changes } = insertEvent.run({
       id: makeUlid(clock.nowMilliseconds()),
       type,
       clientId: clientId ?? null,
       requestId: requestId ?? null,
       detail: JSON.stringify(detail),
     })
+    if (changes !== 1) throw new StoreUnavailable('an audit record was not written')
   }
 
   const runChange = <T>(batch: Batch, by: Actor, run: () => Changed<T>): T => {
     const { value, events } = run()
     for (const event of events) writeEvent({ ...event, actor: by })
-    const [bumped] = events.length === 0 ? [] : bumpSequence.all()
-    if (bumped !== undefined) batch.sequence = bumped.value
+    if (events.length === 0) return value
+    const [bumped] = bumpSequence.all()
+    if (bumped === undefined) throw new StoreUnavailable('the registry sequence is missing')
+    batch.sequence = bumped.value
     return value
   }
 
@@ -90,6 +94,20 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
     clock,
     writeEvent,
     readSequence: () => readSequence.get()?.value ?? 0,
-    change: (by, run) => acts.submit({ single: false, run: (batch) => runChange(batch, by, run) }),
+    change: async (by, run) => {
+      const value = await acts.submit({ single: false, run: (batch) => runChange(batch, by, run) })
+      checkpoint(sqlite)
+      return value
+    },
+  }
+}
+
+// Changes are few and matter: they go on into the main file at once, so that a copy of it without the -wal has them. It is
+// durable already, so whatever stands in the way of this does no harm.
+function checkpoint(sqlite: Database.Database): void {
+  try {
+    sqlite.pragma('wal_checkpoint(PASSIVE)')
+  } catch {
+    // The next change tries again.
   }
 }

@@ -1,7 +1,13 @@
 import { z } from 'zod/mini'
 import type { KeyMaterial, KeyStore } from '../../key/key-store.ts'
 import { isSigningAlg } from '../../key/signer.ts'
-import { type KeyState, keyStates, type PublicJwk, type StoredSigningKey } from '../../key/signing-key.ts'
+import {
+  KeyMaterialError,
+  type KeyState,
+  keyStates,
+  type PublicJwk,
+  type StoredSigningKey,
+} from '../../key/signing-key.ts'
 import { type Changed, type Connection, read } from './connection.ts'
 import { asc, inArray } from './drizzle.ts'
 import { installation, rootKey, signingKey } from './schema.ts'
@@ -64,12 +70,7 @@ export function createKeyStore(connection: Connection): KeyStore {
 
   return {
     readKeys: () => read(readKeys),
-    claimKeys: async (material, by) => {
-      const claimed = await connection.change(by, () => claim(material))
-      // Into the main file at once: a copy without the -wal must not look like an installation without keys.
-      if (claimed) connection.sqlite.pragma('wal_checkpoint(TRUNCATE)')
-      return claimed
-    },
+    claimKeys: (material, by) => connection.change(by, () => claim(material)),
   }
 }
 
@@ -82,9 +83,17 @@ function toRow(key: StoredSigningKey): typeof signingKey.$inferInsert {
 }
 
 function toSigningKey(row: typeof signingKey.$inferSelect): StoredSigningKey {
-  const parsed: PublicJwk = publicJwk.parse(JSON.parse(row.publicJwk))
-  if (!isSigningAlg(row.alg) || !isKeyState(row.state) || parsed.alg !== row.alg || parsed.kid !== row.kid) {
-    throw new Error(`signing key ${row.kid} in the database contradicts itself`)
+  const parsed = parsePublicJwk(row)
+  if (
+    parsed === undefined ||
+    !isSigningAlg(row.alg) ||
+    !isKeyState(row.state) ||
+    parsed.alg !== row.alg ||
+    parsed.kid !== row.kid
+  ) {
+    throw new KeyMaterialError(
+      `signing key ${row.kid} in the database is damaged: put back the newest file that \`mayfly db backup\` wrote`,
+    )
   }
   return {
     kid: row.kid,
@@ -96,6 +105,14 @@ function toSigningKey(row: typeof signingKey.$inferSelect): StoredSigningKey {
     createdAt: row.createdAt,
     publishedAt: row.publishedAt,
     ...(row.activatedAt === null ? {} : { activatedAt: row.activatedAt }),
+  }
+}
+
+function parsePublicJwk(row: typeof signingKey.$inferSelect): PublicJwk | undefined {
+  try {
+    return publicJwk.parse(JSON.parse(row.publicJwk))
+  } catch {
+    return undefined
   }
 }
 

@@ -76,7 +76,10 @@ type WholeStore = Pick<Store, 'location' | 'setIssuer' | 'checkWritable' | 'chec
 
 function createWholeStore(connection: Connection, path: string): WholeStore {
   const { db, sqlite, acts } = connection
-  const touch = sqlite.prepare(`UPDATE sequence SET value = value WHERE name = 'registry'`)
+  // It must change something: a page that stays the same is not written.
+  const touch = sqlite.prepare(
+    `INSERT INTO sequence (name, value) VALUES ('probe', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1`,
+  )
 
   const setIssuer = (issuer: string, replace: boolean): Changed<string> => {
     const stored = db.select().from(installation).get()?.issuer ?? undefined

@@ -1,4 +1,5 @@
 import type { IssuanceRecord } from '../../audit/event.ts'
+import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { TokenStore } from '../../token/token-store.ts'
 import { type Connection, read } from './connection.ts'
 import { eq, sql } from './drizzle.ts'
@@ -35,11 +36,13 @@ export function createTokenStore({ db, acts }: Connection): TokenStore {
         run: (batch) => {
           // The fence. The write lock is held, so nothing can move between here and COMMIT.
           if (batch.sequence !== sequence) return false
-          insert.run({
+          const { changes } = insert.run({
             ...record,
             subject: record.subject === record.clientId ? null : record.subject,
             scope: record.scope ?? null,
           })
+          // Somebody's trigger may have swallowed it.
+          if (changes !== 1) throw new StoreUnavailable('the record of a token was not written')
           return true
         },
       }),

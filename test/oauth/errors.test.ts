@@ -1,0 +1,64 @@
+import { describe, expect, it } from 'vitest'
+import { OAuthError, reasons, refusalOf } from '../../src/oauth/errors.ts'
+
+const statuses = new Map([
+  ['invalid_request', [400, 405, 413]],
+  ['invalid_client', [400]],
+  ['invalid_scope', [400]],
+  ['invalid_target', [400]],
+  ['unauthorized_client', [400]],
+  ['unsupported_grant_type', [400]],
+  ['unsupported_response_type', [400]],
+  ['not_found', [404]],
+  ['temporarily_unavailable', [503]],
+  ['server_error', [500]],
+])
+
+describe('the table of refusals', () => {
+  it.each(reasons)('HTTP-13 H14 says of %s only what RFC 6749 section 5.2 lets an error say', (reason) => {
+    const { error, description } = refusalOf(reason)
+    expect(error).toMatch(/^[\x20-\x21\x23-\x5B\x5D-\x7E]+$/)
+    expect(description).toMatch(/^[\x20-\x21\x23-\x5B\x5D-\x7E]+$/)
+  })
+
+  it.each(reasons)('gives %s a status that belongs to its code', (reason) => {
+    const { error, status } = refusalOf(reason)
+    expect(statuses.get(error)).toContain(status)
+  })
+
+  it('C08 I19 shows one face for all ways in which a client can fail to prove itself', () => {
+    const failures = reasons.filter((reason) => refusalOf(reason).error === 'invalid_client')
+    expect(failures).toEqual(
+      expect.arrayContaining([
+        'authentication_missing',
+        'authentication_malformed',
+        'client_unknown',
+        'client_disabled',
+        'client_public',
+        'secret_unknown',
+        'secret_wrong',
+        'secret_expired',
+        'authentication_method_not_registered',
+      ]),
+    )
+    expect(new Set(failures.map((reason) => JSON.stringify(refusalOf(reason)))).size).toBe(1)
+  })
+
+  it('I21 answers 5xx for nothing but our own faults', () => {
+    const ours = reasons.filter((reason) => refusalOf(reason).status >= 500)
+    expect(new Set(ours.map((reason) => refusalOf(reason).error))).toEqual(
+      new Set(['temporarily_unavailable', 'server_error']),
+    )
+    for (const reason of reasons) expect(reason).toMatch(/^[a-z]+(?:_[a-z]+)*$/)
+  })
+
+  it('carries in an error nothing but the reason', () => {
+    const error = new OAuthError('secret_wrong')
+    expect({ name: error.name, message: error.message, reason: error.reason }).toEqual({
+      name: 'OAuthError',
+      message: 'secret_wrong',
+      reason: 'secret_wrong',
+    })
+    expect(error.cause).toBeUndefined()
+  })
+})

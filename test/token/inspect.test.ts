@@ -1,0 +1,238 @@
+import fc from 'fast-check'
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
+import { describe, expect, it } from 'vitest'
+import { KeyRingOpener } from '../../src/key/ring.ts'
+import { makeUlid } from '../../src/lib/id.ts'
+import { type Inspection, inspectToken } from '../../src/token/inspect.ts'
+import { claimsOf, getToken, headerOf, ManualClock, startWithClient, type TestServer } from '../support/server.ts'
+
+interface Setting {
+  readonly clock: ManualClock
+  readonly server: TestServer
+  readonly token: string
+  inspect(token: string, at?: number): Promise<Inspection>
+  /** Signs with the key that signs our tokens, as somebody would who has stolen it. */
+  forge(claims: object, header?: object): Promise<string>
+}
+
+async function start(): Promise<Setting> {
+  const clock = new ManualClock()
+  const { server, client } = await startWithClient({ clock })
+  const token = await getToken(server, client)
+  const material = await server.store.readKeys()
+  if (material === undefined) throw new Error('no keys')
+  const ring = await new KeyRingOpener(server.prepared.provisioned.masterKey).open(material)
+  const signer = ring.activeSigner('ES256')
+  return {
+    clock,
+    server,
+    token,
+    inspect: (text, at = clock.nowMilliseconds()) => inspectToken(text, server.store, at),
+    forge: async (claims, header = {}) => {
+      const input = `${encode({ typ: 'at+jwt', alg: 'ES256', kid: signer.kid, ...header })}.${encode(claims)}`
+      return `${input}.${Buffer.from(await signer.sign(Buffer.from(input))).toString('base64url')}`
+    },
+  }
+}
+
+function encode(value: unknown): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64url')
+}
+
+const notOurs = { active: false, recorded: false }
+
+describe('the inspection of a token', () => {
+  it('says that ours is active, what it says, and that it is recorded', async () => {
+    const { inspect, token } = await start()
+    await expect(inspect(token)).resolves.toEqual({
+      active: true,
+      reason: null,
+      header: headerOf(token),
+      claims: claimsOf(token),
+      issued_at: '2026-01-02T03:04:05.000Z',
+      expires_at: '2026-01-02T03:09:05.000Z',
+      recorded: true,
+    })
+  })
+
+  it('says that ours is dead from the second on at which it expires', async () => {
+    const { clock, inspect, token } = await start()
+    clock.advance(299.999)
+    await expect(inspect(token)).resolves.toMatchObject({ active: true })
+    clock.advance(0.001)
+    await expect(inspect(token)).resolves.toMatchObject({ active: false, reason: 'it has expired', recorded: true })
+  })
+
+  it('never shows the signature', async () => {
+    const { inspect, token } = await start()
+    const [header, payload, signature = ''] = token.split('.')
+    for (const text of [token, `${header}.${encode({ a: 1 })}.${signature}`, `${token}x`, `x${token}`]) {
+      expect(JSON.stringify(await inspect(text))).not.toContain(signature.slice(0, 20))
+    }
+    expect(payload).not.toBe('')
+  })
+
+  it('says of a token that was tampered with that its signature is wrong', async () => {
+    const { inspect, token } = await start()
+    const [header = '', , signature = ''] = token.split('.')
+    const changed = `${header}.${encode({ ...claimsOf(token), sub: 'admin' })}.${signature}`
+    await expect(inspect(changed)).resolves.toMatchObject({
+      active: false,
+      reason: 'its signature is wrong',
+      claims: { sub: 'admin' },
+    })
+  })
+
+  it('says of a token with any one bit of its signature changed that it is not active', async () => {
+    const { inspect, token } = await start()
+    const [header, payload, signature = ''] = token.split('.')
+    const bytes = Buffer.from(signature, 'base64url')
+    for (let i = 0; i < bytes.length; i += 1) {
+      const changed = Buffer.from(bytes)
+      changed[i] = (changed[i] ?? 0) ^ 1
+      const found = await inspect(`${header}.${payload}.${changed.toString('base64url')}`)
+      expect(found.active, `byte ${i}`).toBe(false)
+    }
+  })
+
+  it.each([
+    ['alg none', { alg: 'none' }, ''],
+    ['alg none, with a signature', { alg: 'none' }, 'AAAA'],
+    ['alg HS256', { alg: 'HS256' }, 'AAAA'],
+    ['no alg', {}, 'AAAA'],
+    ['a critical extension', { alg: 'ES256', crit: ['b64'], b64: false }, 'AAAA'],
+    ['a key of its own', { alg: 'ES256', jwk: { kty: 'EC' } }, 'AAAA'],
+  ])('rejects %s', async (_, header, signature) => {
+    const { inspect, token } = await start()
+    const { kid } = headerOf(token)
+    for (const own of [header, { ...header, kid, typ: 'at+jwt' }]) {
+      const found = await inspect(`${encode(own)}.${encode(claimsOf(token))}.${signature}`)
+      expect(found).toMatchObject({ active: false, reason: expect.any(String) })
+    }
+  })
+
+  it('rejects a token of a key that is none of ours, also under the kid of ours', async () => {
+    const { inspect, token } = await start()
+    const { privateKey, publicKey } = await generateKeyPair('ES256')
+    const sign = (header: { kid: string; jwk?: object }) =>
+      new SignJWT(claimsOf(token)).setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', ...header }).sign(privateKey)
+    await expect(inspect(await sign({ kid: 'other' }))).resolves.toMatchObject({
+      active: false,
+      reason: 'its key is none of ours, or no longer published',
+    })
+    const kid = String(headerOf(token).kid)
+    const jwk = await exportJWK(publicKey)
+    await expect(inspect(await sign({ kid, jwk }))).resolves.toMatchObject({ reason: 'its signature is wrong' })
+  })
+
+  it.each([
+    ['nothing', ''],
+    ['a word', 'garbage'],
+    ['two dots', '..'],
+    ['two parts', 'e30.e30'],
+    ['four parts', 'e30.e30.AAAA.AAAA'],
+    ['an encrypted token', 'e30.e30.e30.e30.e30'],
+    ['parts that are not JSON', 'AAAA.AAAA.AAAA'],
+    ['a list for claims', `${encode({ alg: 'ES256' })}.${encode([1])}.AAAA`],
+    ['null for a header', `${encode(null)}.${encode({})}.AAAA`],
+    ['a text for claims', `${encode({ alg: 'ES256' })}.${encode('x')}.AAAA`],
+    ['base64 that is not base64url', `${encode({ alg: 'ES256' })}.e30=.AA+/`],
+    ['a space before', ` ${encode({ alg: 'ES256' })}.e30.AAAA`],
+    ['a generated secret', `mfs_${'x'.repeat(65)}`],
+    ['more than 16 KiB', `${encode({ alg: 'ES256' })}.${encode({ x: 'x'.repeat(16_384) })}.AAAA`],
+  ])('rejects %s as no signed JWT', async (_, text) => {
+    const { inspect } = await start()
+    await expect(inspect(text)).resolves.toEqual({
+      ...notOurs,
+      reason: 'it is not a signed JWT',
+      header: null,
+      claims: null,
+      issued_at: null,
+      expires_at: null,
+    })
+  })
+
+  it('says of a good signature without a record that somebody else may hold the key', async () => {
+    const { clock, inspect, forge, token } = await start()
+    const jti = makeUlid(clock.nowMilliseconds())
+    for (const claims of [
+      { ...claimsOf(token), jti },
+      { ...claimsOf(token), jti: 'x' },
+      { ...claimsOf(token), jti: 7 },
+    ]) {
+      await expect(inspect(await forge(claims))).resolves.toMatchObject({
+        ...notOurs,
+        reason: expect.stringMatching(/audit trail does not have it.*somebody else/),
+      })
+    }
+  })
+
+  it.each([
+    ['sub', 'admin'],
+    ['client_id', 'admin'],
+    ['aud', 'https://other.example.test'],
+    ['scope', 'read write admin'],
+    ['scope', undefined],
+    ['exp', 1_999_999_999],
+  ])(
+    'says of a good signature on another %s than the record has that somebody else may hold the key',
+    async (name, value) => {
+      const { inspect, forge, token } = await start()
+      await expect(inspect(await forge({ ...claimsOf(token), [name]: value }))).resolves.toMatchObject({
+        active: false,
+        reason: expect.stringMatching(/another token of that jti.*somebody else/),
+        recorded: true,
+      })
+    },
+  )
+
+  it.each([
+    ['another issuer', { iss: 'https://other.example.test' }, {}, 'it is of another issuer'],
+    ['another typ', {}, { typ: 'JWT' }, 'its typ is not at+jwt'],
+    ['no typ', {}, { typ: undefined }, 'its typ is not at+jwt'],
+    ['no exp', { exp: undefined }, {}, 'it has expired'],
+    ['a text for exp', { exp: '9999999999' }, {}, 'it has expired'],
+    ['a fraction for exp', { exp: 9_999_999_999.5 }, {}, 'it has expired'],
+    ['an exp in the past', { exp: 1 }, {}, 'it has expired'],
+  ])('rejects %s, though the signature is right', async (_, claims, header, reason) => {
+    const { inspect, forge, token } = await start()
+    const forged = await forge({ ...claimsOf(token), ...claims }, header)
+    await expect(inspect(forged)).resolves.toMatchObject({ active: false, reason })
+  })
+
+  it('says that ours is of another issuer when the database was given to one', async () => {
+    const { server, inspect, token } = await start()
+    await server.store.setIssuer('https://new.example.test', 'cli:test', { replace: true })
+    await expect(inspect(token)).resolves.toMatchObject({ active: false, reason: 'it is of another issuer' })
+  })
+
+  it('takes dates beyond all sense without an error', async () => {
+    const { inspect, forge } = await start()
+    for (const exp of [1e300, -1e300, 8.64e12, -8.64e12, 0.0005, '1', null, {}]) {
+      const found = await inspect(await forge({ exp, iat: exp }))
+      expect(found.active).toBe(false)
+    }
+  })
+
+  it('I21 answers whatever it is given, and calls nothing active but ours', async () => {
+    const { inspect, token } = await start()
+    const parts = token.split('.')
+    const part = fc.oneof(
+      fc.constantFrom(...parts, '', 'e30', 'bnVsbA', 'W10'),
+      fc.jsonValue().map(encode),
+      fc.base64String().map((text) => text.replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')),
+    )
+    const tokens = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.tuple(part, part, part).map((three) => three.join('.')),
+    )
+    await fc.assert(
+      fc.asyncProperty(tokens, async (text) => {
+        const found = await inspect(text)
+        expect(found.active).toBe(text === token)
+        expect(found.reason === null).toBe(text === token)
+      }),
+      { seed: 20_260_102, numRuns: 500 },
+    )
+  })
+})
