@@ -11,6 +11,9 @@ import { z } from 'zod/mini'
 import { type SigningAlg, signingAlgs } from './key/signer.ts'
 import { formatDuration, parseDuration } from './lib/duration.ts'
 
+const label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?'
+const hostName = new RegExp(`^${label}(?:\\.${label})*$`)
+
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const
 
 export type LogLevel = (typeof logLevels)[number]
@@ -108,7 +111,7 @@ const settings = {
     takes: 'an IP address or host name',
     meaning:
       'Where it listens. Another host than loopback needs `MAYFLY_ISSUER`, and `MAYFLY_TRUSTED_PROXIES` or `MAYFLY_ALLOW_INSECURE_HTTP=true`.',
-    schema: check((value) => isIP(value) !== 0 || /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})$/.test(value)),
+    schema: check(isHost),
   },
   port: {
     variable: 'MAYFLY_PORT',
@@ -289,13 +292,16 @@ function quote(value: string): string {
 
 function databasePath(environment: Environment, folder: string): string {
   const { MAYFLY_DATABASE_URL: url, MAYFLY_DATABASE_URL_FILE: file } = environment
-  if (url && file)
+  if (url && file) {
     throw new ConfigError('MAYFLY_DATABASE_URL and MAYFLY_DATABASE_URL_FILE are both set: keep one of them')
-  const source = file ? { ...environment, MAYFLY_DATABASE_URL: readUrlFile(resolve(folder, file)) } : environment
-  if (/^postgres(?:ql)?:/.test(source.MAYFLY_DATABASE_URL ?? '')) {
-    throw new ConfigError('MAYFLY_DATABASE_URL names a PostgreSQL database: this version takes file: and a path')
   }
-  const value = parseSetting(settings.databaseUrl, source) ?? settings.databaseUrl.default
+  const variable = file ? 'MAYFLY_DATABASE_URL_FILE' : 'MAYFLY_DATABASE_URL'
+  const value = file ? readUrlFile(resolve(folder, file)) : url || settings.databaseUrl.default
+  if (/^postgres(?:ql)?:/.test(value)) {
+    throw new ConfigError(`${variable} names a PostgreSQL database: this version takes file: and a path`)
+  }
+  const parsed = z.safeParse(settings.databaseUrl.schema, value)
+  if (!parsed.success) throw new ConfigError(`${variable} is ${quote(value)}: it takes ${settings.databaseUrl.takes}`)
   return resolve(folder, value.replace(/^file:(?:\/\/(?=\/))?/, ''))
 }
 
@@ -356,15 +362,21 @@ export function isLoopback(host: string): boolean {
 export function isIssuer(value: string): boolean {
   if (!/^https?:\/\/[^/?#@\s]+(?:\/[A-Za-z0-9._~-]+)*$/.test(value) || !URL.canParse(value)) return false
   const url = new URL(value)
+  if (!isHost(url.hostname.replace(/^\[|\]$/g, ''))) return false
   return (url.pathname === '/' ? url.href.slice(0, -1) : url.href) === value
 }
 
 function parseListen(value: string): { host: string; port: number } | undefined {
-  const match = /^(?:\[(?<six>[0-9A-Fa-f:.]+)\]|(?<host>[A-Za-z0-9.-]+)):(?<port>[0-9]{1,5})$/.exec(value)
-  const host = match?.groups?.six ?? match?.groups?.host
-  const port = Number(match?.groups?.port)
-  if (host === undefined || port > 65_535) return undefined
-  return { host, port }
+  const match = /^(?:\[(?<six>[^\]]+)\]|(?<host>[^:[\]]+)):(?<port>[0-9]{1,5})$/.exec(value)
+  const { six, host = six, port } = match?.groups ?? {}
+  if (host === undefined || Number(port) > 65_535) return undefined
+  if (six === undefined ? !isHost(host) : isIP(six) !== 6) return undefined
+  return { host, port: Number(port) }
+}
+
+// An IP address, or a name of labels with dots between them (RFC 1123 section 2.1).
+function isHost(value: string): boolean {
+  return isIP(value) !== 0 || (value.length <= 253 && hostName.test(value))
 }
 
 function splitList(value: string): readonly string[] {

@@ -199,9 +199,8 @@ function describeFault(error: unknown): string {
 }
 
 function writeError(code: string, message: string, json: boolean): void {
-  process.stderr.write(
-    json ? `${JSON.stringify({ error: code, message: harmless(message) })}\n` : `error: ${harmless(message)}\n`,
-  )
+  const line = harmless(message).replaceAll('\n', '?')
+  process.stderr.write(json ? `${JSON.stringify({ error: code, message: line })}\n` : `error: ${line}\n`)
 }
 
 // What was typed comes back in errors: without what could move a cursor, and without a secret typed in the wrong place.

@@ -146,7 +146,7 @@ async function importSecret(input: string, store: Store): Promise<NewSecret> {
 }
 
 function printClient(client: Client, secret: NewSecret, shown: Secret | undefined, issuer: string): Printed {
-  const { secrets: _, updated_at: __, disabled_at: ___, ...described } = describeClient(client)
+  const { secret_count: _, updated_at: __, disabled_at: ___, ...described } = describeClient(client)
   const json = {
     ...described,
     secret_id: secret.secretId,

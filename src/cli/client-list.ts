@@ -15,7 +15,7 @@ export const clientList: Command = {
     const rows = (await readAll(store)).map(describeClient)
     return printList(
       rows,
-      ['client_id', 'status', 'audience', 'scope', 'secrets'],
+      ['client_id', 'status', 'audience', 'scope', 'secret_count'],
       `no clients yet: \`${context.program} client create NAME --audience URI\` makes one`,
     )
   },

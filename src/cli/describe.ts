@@ -29,7 +29,7 @@ export function describeClient(client: Client) {
     scope: client.scopes.join(' '),
     audience: client.audiences,
     access_token_ttl: client.accessTokenTtlSeconds ?? null,
-    secrets: client.secrets.length,
+    secret_count: client.secrets.length,
     updated_at: timestamp(client.updatedAt),
     disabled_at: timestamp(client.disabledAt),
   }

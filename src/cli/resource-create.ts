@@ -38,8 +38,9 @@ export const resourceCreate: Command = {
   changes: true,
   async run(context, [uri = ''], options) {
     const settings = { scopes: [], ...parseResourceOptions(context, options) }
+    const parsed = parseUri(uri)
     const store = await context.openStore()
-    const resource = await store.createResource(parseUri(uri), settings, context.actor)
+    const resource = await store.createResource(parsed, settings, context.actor)
     const [firstScope] = settings.scopes
     return printObject(describeResource(resource), [
       '',

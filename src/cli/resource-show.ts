@@ -10,7 +10,8 @@ export const resourceShow: Command = {
   arguments: [{ name: '<uri>', description: 'the resource' }],
   example: 'mayfly resource show https://api.example.com',
   async run(context, [uri = '']) {
+    const parsed = parseUri(uri)
     const store = await context.openStore()
-    return printObject(describeResource(await getResource(store, parseUri(uri))))
+    return printObject(describeResource(await getResource(store, parsed)))
   },
 }

@@ -23,7 +23,8 @@ export const resourceUpdate: Command = {
     }
     if (Object.keys(changes).length === 0)
       throw new UsageError('nothing to change was named: `mayfly resource update --help` lists what can be')
+    const parsed = parseUri(uri)
     const store = await context.openStore()
-    return printObject(describeResource(await store.updateResource(parseUri(uri), changes, context.actor)))
+    return printObject(describeResource(await store.updateResource(parsed, changes, context.actor)))
   },
 }

@@ -32,7 +32,7 @@ export const drainIdleMilliseconds = 300
 export interface Listener {
   readonly port: number
   serve(app: { fetch(request: Request, env: HttpBindings): Response | Promise<Response> }): void
-  /** Takes no new connection, lets requests finish, and closes what is left after 8 s. */
+  /** Takes no new connection, lets requests finish, and closes what is left after 7.5 s. */
   drain(): Promise<void>
 }
 
@@ -47,7 +47,7 @@ export async function listen(host: string, port: number, idleMilliseconds = drai
   const server = createServer({ ...limits, requireHostHeader: false }, (request, reply) => {
     if (draining) reply.shouldKeepAlive = false
     pending.set(request.socket, reply)
-    reply.once('close', () => pending.delete(request.socket))
+    reply.once('close', () => pending.get(request.socket) === reply && pending.delete(request.socket))
     maskHost(request)
     listener(request, reply)
   })

@@ -80,7 +80,7 @@ export function createServer(parts: ServerParts): Hono<Env> {
   }
   add(`${base}/authorize`, 'authorize', { GET: refuseAuthorize })
   addHealth(add, parts, !parts.hasMetricsListener, base)
-  app.notFound((context) => respond(context, parts, 'unknown', {}))
+  addFallbacks(app, parts)
   return app
 }
 
@@ -88,8 +88,18 @@ export function createServer(parts: ServerParts): Hono<Env> {
 export function createMetricsServer(parts: ServerParts): Hono<Env> {
   const app = new Hono<Env>()
   addHealth(createRouteAdder(app, parts), parts, true, '')
-  app.notFound((context) => respond(context, parts, 'unknown', {}))
+  addFallbacks(app, parts)
   return app
+}
+
+// The second answers only if answering itself fails; Hono's own reply would be text that a cache may keep.
+function addFallbacks(app: Hono<Env>, parts: ServerParts): void {
+  app.notFound((context) => respond(context, parts, 'unknown', {}))
+  app.onError((error, context) => {
+    parts.log.error({ err: describeError(error) }, 'fault')
+    const record = openRecord(context.env.incoming, 'unknown', () => 'unknown', parts.clock)
+    return answerRefusal(record, new OAuthError('fault'), undefined)
+  })
 }
 
 type AddRoute = (path: string, route: Route, handlers: RouteHandlers) => void

@@ -80,7 +80,7 @@ const refusals = {
   // What it asks for
   scope_malformed: badScope('scope is malformed'),
   scope_not_allowed: badScope('the client may not have this scope for this resource'),
-  resource_missing: badTarget('the client has several audiences: name one as resource'),
+  resource_missing: badTarget('name one of the audiences of the client as resource'),
   resource_several: badTarget('a token has one audience: name one resource'),
   resource_malformed: badTarget('resource is not an absolute URI without a fragment'),
   resource_not_allowed: badTarget('the client may not have tokens for this resource'),
