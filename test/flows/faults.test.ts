@@ -254,4 +254,19 @@ describe('a start that cannot be', () => {
     await server.end('SIGTERM')
     await serve({ cwd, env: { MAYFLY_ISSUER: 'http://127.0.0.1:10' } })
   })
+
+  it('is none for a second start on a free port, unless the database has a real issuer', async () => {
+    const cwd = temporaryFolder()
+    const first = await serve({ cwd })
+    await first.end('SIGTERM')
+    const second = await serve({ cwd })
+    expect((await request(`${second.url}/.well-known/oauth-authorization-server`)).json.issuer).toBe(second.url)
+    await second.end('SIGTERM')
+    await mayflyJson(['db', 'accept-issuer', 'https://tokens.example.test'], { cwd })
+    const refused = await mayfly(['serve'], { cwd, env: { MAYFLY_PORT: '0' } })
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      expect.stringContaining('belongs to the issuer https://tokens.example.test'),
+    ])
+  })
 })
