@@ -20,7 +20,9 @@ const busyMilliseconds = 20
 const busyMillisecondsAtStart = 5_000
 // 3.51.3 mends a race that could corrupt a WAL database (https://sqlite.org/wal.html, "the WAL-reset bug").
 const oldestSqlite = [3, 51, 3] as const
-const smallFileBytes = 64 * 1024 * 1024
+const journalLimitBytes = 64 * 1024 * 1024
+// Looking through all of a file takes 4 ms a megabyte, and a start shall take half a second.
+const smallFileBytes = 8 * 1024 * 1024
 const networkFilesystems = new Map([
   [0x6969, 'NFS'],
   [0xff534d42, 'CIFS'],
@@ -123,7 +125,7 @@ function setPragmas(sqlite: Database.Database): void {
   sqlite.pragma('synchronous = FULL')
   sqlite.pragma('foreign_keys = ON')
   sqlite.pragma('trusted_schema = OFF')
-  sqlite.pragma(`journal_size_limit = ${smallFileBytes}`)
+  sqlite.pragma(`journal_size_limit = ${journalLimitBytes}`)
   sqlite.pragma('cache_size = -16000')
 }
 
