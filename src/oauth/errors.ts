@@ -94,7 +94,6 @@ const refusals = {
 
   // Our own faults
   store_unavailable: unavailable('storage is unavailable, try again'),
-  overloaded: unavailable('overloaded, try again'),
   secret_check_busy: unavailable('overloaded, try again'),
   registry_moving: unavailable('the registry is changing, try again'),
   issuer_changed: unavailable('this server is no longer the issuer of its database'),

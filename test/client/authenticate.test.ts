@@ -12,6 +12,7 @@ import { generateSecret } from '../../src/client/client-secret.ts'
 import { type ArgonCost, hashImportedSecret, ImportedSecretChecker } from '../../src/client/imported-secret.ts'
 import { parseForm } from '../../src/http/form.ts'
 import { OAuthError, refusalOf } from '../../src/oauth/errors.ts'
+import { makeClient } from '../support/client.ts'
 import { basic, ManualClock } from '../support/server.ts'
 
 const clock = new ManualClock()
@@ -63,20 +64,8 @@ async function makeImported(text: string, expiresAt?: number): Promise<ClientSec
   }
 }
 
-function makeClient(secrets: readonly ClientSecret[], changes: Partial<Client> = {}): Client {
-  return {
-    clientId: 'billing',
-    name: 'Billing',
-    status: 'active',
-    grantTypes: ['client_credentials'],
-    authMethods: ['client_secret_basic'],
-    scopes: [],
-    audiences: [],
-    createdAt: now,
-    updatedAt: now,
-    ...changes,
-    secrets,
-  }
+function clientOf(secrets: readonly ClientSecret[], changes: Partial<Client> = {}): Client {
+  return makeClient({ createdAt: now, updatedAt: now, ...changes, secrets })
 }
 
 interface Registered {
@@ -221,7 +210,7 @@ describe('a claim', () => {
 describe('a client with a generated secret', () => {
   it('proves itself, and by which secret', async () => {
     const [one, other] = [makeGenerated(), makeGenerated()]
-    const client = makeClient([one.stored, other.stored])
+    const client = clientOf([one.stored, other.stored])
     await expect(authenticate(present(other.text), register(client))).resolves.toEqual({
       client,
       secretId: other.stored.secretId,
@@ -230,12 +219,12 @@ describe('a client with a generated secret', () => {
 
   it('proves itself until the moment before its secret expires', async () => {
     const { text, stored } = makeGenerated({ expiresAt: now + 1 })
-    await expect(authenticate(present(text), register(makeClient([stored])))).resolves.toBeDefined()
+    await expect(authenticate(present(text), register(clientOf([stored])))).resolves.toBeDefined()
   })
 
   it('proves itself by any method that it is registered for', async () => {
     const { text, stored } = makeGenerated()
-    const client = makeClient([stored], { authMethods: ['client_secret_basic', 'client_secret_post'] })
+    const client = clientOf([stored], { authMethods: ['client_secret_basic', 'client_secret_post'] })
     await expect(authenticate(present(text), register(client))).resolves.toBeDefined()
     const post = claimOf(`client_id=billing&client_secret=${text}`)
     await expect(authenticate(post, register(client))).resolves.toBeDefined()
@@ -248,38 +237,33 @@ const foreign = makeGenerated()
 
 const refusals: readonly (readonly [string, string, Client | undefined, Claim])[] = [
   ['an unknown client', 'client_unknown', undefined, present(mine.text)],
-  ['a client of another case', 'client_unknown', makeClient([mine.stored]), present(mine.text, 'Billing')],
-  ['a disabled client', 'client_disabled', makeClient([mine.stored], { status: 'disabled' }), present(mine.text)],
+  ['a client of another case', 'client_unknown', clientOf([mine.stored]), present(mine.text, 'Billing')],
+  ['a disabled client', 'client_disabled', clientOf([mine.stored], { status: 'disabled' }), present(mine.text)],
   [
     'a disabled client with a wrong secret',
     'client_disabled',
-    makeClient([mine.stored], { status: 'disabled' }),
+    clientOf([mine.stored], { status: 'disabled' }),
     present(foreign.text),
   ],
-  ['a client without a method', 'client_public', makeClient([mine.stored], { authMethods: [] }), present(mine.text)],
-  ['a client without a secret', 'secret_unknown', makeClient([]), present(mine.text)],
-  ['the secret of another client', 'secret_unknown', makeClient([mine.stored]), present(foreign.text)],
-  [
-    'a secret whose checksum is wrong',
-    'secret_wrong',
-    makeClient([mine.stored]),
-    present(`${mine.text.slice(0, -1)}-`),
-  ],
-  ['a secret cut short', 'secret_wrong', makeClient([mine.stored]), present(mine.text.slice(0, -1))],
-  ['the prefix alone', 'secret_wrong', makeClient([mine.stored]), present('mfs_')],
-  ['a string that is none of ours', 'secret_wrong', makeClient([mine.stored]), present('hunter2')],
-  ['the id of the secret', 'secret_wrong', makeClient([mine.stored]), present(mine.stored.secretId)],
-  ['an expired secret', 'secret_expired', makeClient([expired.stored, mine.stored]), present(expired.text)],
+  ['a client without a method', 'client_public', clientOf([mine.stored], { authMethods: [] }), present(mine.text)],
+  ['a client without a secret', 'secret_unknown', clientOf([]), present(mine.text)],
+  ['the secret of another client', 'secret_unknown', clientOf([mine.stored]), present(foreign.text)],
+  ['a secret whose checksum is wrong', 'secret_wrong', clientOf([mine.stored]), present(`${mine.text.slice(0, -1)}-`)],
+  ['a secret cut short', 'secret_wrong', clientOf([mine.stored]), present(mine.text.slice(0, -1))],
+  ['the prefix alone', 'secret_wrong', clientOf([mine.stored]), present('mfs_')],
+  ['a string that is none of ours', 'secret_wrong', clientOf([mine.stored]), present('hunter2')],
+  ['the id of the secret', 'secret_wrong', clientOf([mine.stored]), present(mine.stored.secretId)],
+  ['an expired secret', 'secret_expired', clientOf([expired.stored, mine.stored]), present(expired.text)],
   [
     'the right secret by another method',
     'authentication_method_not_registered',
-    makeClient([mine.stored]),
+    clientOf([mine.stored]),
     claimOf(`client_id=billing&client_secret=${mine.text}`),
   ],
   [
     'the right secret by another method, the other way round',
     'authentication_method_not_registered',
-    makeClient([mine.stored], { authMethods: ['client_secret_post'] }),
+    clientOf([mine.stored], { authMethods: ['client_secret_post'] }),
     present(mine.text),
   ],
 ]
@@ -306,17 +290,17 @@ describe('the refusal of a client', () => {
   })
 
   it('does not read the store for a client in memory that proves itself', async () => {
-    const registered = register(makeClient([mine.stored]), { cached: true })
+    const registered = register(clientOf([mine.stored]), { cached: true })
     await authenticate(present(mine.text), registered)
     expect(registered.reads()).toBe(0)
   })
 
   it('notes for its record whether a client has the id, and nothing of which', async () => {
     const unknown = present('hunter2', 'nobody')
-    await reasonOf(authenticate(unknown, register(makeClient([mine.stored]))))
+    await reasonOf(authenticate(unknown, register(clientOf([mine.stored]))))
     expect(unknown.exists).toBe(false)
     const wrong = present('hunter2')
-    await reasonOf(authenticate(wrong, register(makeClient([mine.stored]))))
+    await reasonOf(authenticate(wrong, register(clientOf([mine.stored]))))
     expect(wrong.exists).toBe(true)
   })
 
@@ -335,7 +319,7 @@ describe('the refusal of a client', () => {
 describe('a client with an imported secret', () => {
   it('proves itself', async () => {
     const stored = await makeImported('hunter2')
-    const client = makeClient([mine.stored, stored])
+    const client = clientOf([mine.stored, stored])
     const registered = register(client, { importedCost: cheap })
     await expect(authenticate(present('hunter2'), registered, argon())).resolves.toEqual({ client, secretId: someId })
     await expect(authenticate(present(mine.text), registered, argon())).resolves.toMatchObject({
@@ -344,18 +328,18 @@ describe('a client with an imported secret', () => {
   })
 
   it.each(['hunter3', 'Hunter2', 'hunter2 ', 'x'])('rejects %j', async (text) => {
-    const registered = register(makeClient([await makeImported('hunter2')]), { importedCost: cheap })
+    const registered = register(clientOf([await makeImported('hunter2')]), { importedCost: cheap })
     expect(await reasonOf(authenticate(present(text), registered, argon()))).toBe('secret_wrong')
     expect(registered.reads()).toBe(1)
   })
 
   it('rejects it from the moment at which it expires', async () => {
-    const registered = register(makeClient([await makeImported('hunter2', now)]), { importedCost: cheap })
+    const registered = register(clientOf([await makeImported('hunter2', now)]), { importedCost: cheap })
     expect(await reasonOf(authenticate(present('hunter2'), registered, argon()))).toBe('secret_expired')
   })
 
   it('rejects it while it is disabled', async () => {
-    const client = makeClient([await makeImported('hunter2')], { status: 'disabled' })
+    const client = clientOf([await makeImported('hunter2')], { status: 'disabled' })
     const registered = register(client, { importedCost: cheap })
     expect(await reasonOf(authenticate(present('hunter2'), registered, argon()))).toBe('client_disabled')
   })
@@ -365,10 +349,10 @@ describe('the cost of a check', () => {
   it('C08 is one argon2id check for any string that is not generated, whoever the client is', async () => {
     const clients = [
       undefined,
-      makeClient([]),
-      makeClient([mine.stored]),
-      makeClient([await makeImported('hunter2')]),
-      makeClient([await makeImported('hunter2')], { status: 'disabled' }),
+      clientOf([]),
+      clientOf([mine.stored]),
+      clientOf([await makeImported('hunter2')]),
+      clientOf([await makeImported('hunter2')], { status: 'disabled' }),
     ]
     for (const client of clients) {
       const registered = register(client, { importedCost: cheap })
@@ -383,13 +367,13 @@ describe('the cost of a check', () => {
   })
 
   it('C08 is no argon2id check for any string while the store holds no imported secret', async () => {
-    for (const client of [undefined, makeClient([]), makeClient([mine.stored])]) {
+    for (const client of [undefined, clientOf([]), clientOf([mine.stored])]) {
       expect(await reasonOf(authenticate(present('hunter2'), register(client), noArgon))).not.toBe('secret_check_busy')
     }
   })
 
   it('C09 is never argon2id for what begins like a generated secret', async () => {
-    const client = makeClient([await makeImported('mfs_hunter2'), mine.stored])
+    const client = clientOf([await makeImported('mfs_hunter2'), mine.stored])
     const registered = register(client, { importedCost: cheap })
     for (const text of ['mfs_', 'mfs_hunter2', `mfs_${'x'.repeat(65)}`, foreign.text, `${mine.text}x`]) {
       expect(await reasonOf(authenticate(present(text), registered, noArgon))).toMatch(/^secret_(?:unknown|wrong)$/)
@@ -398,7 +382,7 @@ describe('the cost of a check', () => {
   })
 
   it('C09 is not paid a second time when the same claim is decided again', async () => {
-    const client = makeClient([await makeImported('hunter2')])
+    const client = clientOf([await makeImported('hunter2')])
     const registered = register(client, { importedCost: cheap })
     const right = present('hunter2')
     await authenticate(right, registered, argon())
@@ -413,16 +397,16 @@ describe('the cost of a check', () => {
 
   it('does not let a proof of one hash stand for another', async () => {
     const claim = present('hunter2')
-    const before = register(makeClient([await makeImported('hunter2')]), { importedCost: cheap })
+    const before = register(clientOf([await makeImported('hunter2')]), { importedCost: cheap })
     await authenticate(claim, before, argon())
-    const after = register(makeClient([await makeImported('changed')]), { importedCost: cheap })
+    const after = register(clientOf([await makeImported('changed')]), { importedCost: cheap })
     expect(await reasonOf(authenticate(claim, after, argon()))).toBe('secret_wrong')
-    const gone = register(makeClient([]), { importedCost: cheap })
+    const gone = register(clientOf([]), { importedCost: cheap })
     expect(await reasonOf(authenticate(claim, gone, argon()))).toBe('secret_wrong')
   })
 
   it('C09 has the refusal for want of room without another read of the store', async () => {
-    const registered = register(makeClient([await makeImported('hunter2')]), { importedCost: cheap, cached: true })
+    const registered = register(clientOf([await makeImported('hunter2')]), { importedCost: cheap, cached: true })
     expect(await reasonOf(authenticate(present('hunter2'), registered, noArgon))).toBe('secret_check_busy')
     expect(registered.reads()).toBe(0)
   })

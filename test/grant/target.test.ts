@@ -7,6 +7,7 @@ import { parseForm } from '../../src/http/form.ts'
 import { OAuthError } from '../../src/oauth/errors.ts'
 import { grantTypes } from '../../src/oauth/grant-type.ts'
 import type { Resource } from '../../src/resource/resource.ts'
+import { makeClient } from '../support/client.ts'
 
 const a = 'https://a.example.test'
 const b = 'https://b.example.test/v1?x=1'
@@ -15,24 +16,13 @@ function makeResource(uri: string, scopes: readonly string[] = []): Resource {
   return { uri, scopes, createdAt: 0, updatedAt: 0 }
 }
 
-function makeClient(audiences: readonly string[], scopes: readonly string[] = []): Client {
-  return {
-    clientId: 'billing',
-    name: 'Billing',
-    status: 'active',
-    grantTypes: ['client_credentials'],
-    authMethods: ['client_secret_basic'],
-    scopes,
-    audiences,
-    secrets: [],
-    createdAt: 0,
-    updatedAt: 0,
-  }
+function clientOf(audiences: readonly string[], scopes: readonly string[] = []): Client {
+  return makeClient({ audiences, scopes })
 }
 
 async function audienceFor(audiences: readonly string[], body: string, known = [a, b]): Promise<string> {
   const { uri } = await chooseAudience({
-    client: makeClient(audiences),
+    client: clientOf(audiences),
     form: parseForm(body),
     findResource: async (wanted) => (known.includes(wanted) ? makeResource(wanted) : undefined),
   })
@@ -90,14 +80,14 @@ describe('the audience of a token', () => {
     const findResource = async (): Promise<never> => {
       throw new Error('away')
     }
-    await expect(chooseAudience({ client: makeClient([a]), form: parseForm(''), findResource })).rejects.toThrow('away')
+    await expect(chooseAudience({ client: clientOf([a]), form: parseForm(''), findResource })).rejects.toThrow('away')
   })
 })
 
 describe('the scope of a token', () => {
   const audience = makeResource(a, ['read', 'write', 'admin'])
   const choose = (parameter: string | undefined, scopes = ['read', 'write', 'elsewhere']): readonly string[] =>
-    chooseScopes(parameter, makeClient([a], scopes), audience)
+    chooseScopes(parameter, clientOf([a], scopes), audience)
 
   it.each([
     ['all that the client has there, when nothing is asked for', undefined, ['read', 'write']],
@@ -134,7 +124,7 @@ describe('the scope of a token', () => {
         fc.pre(asked === undefined || asked.length > 0)
         const allowed = registered.filter((scope) => defined.includes(scope))
         try {
-          const granted = chooseScopes(asked?.join(' '), makeClient([a], registered), makeResource(a, defined))
+          const granted = chooseScopes(asked?.join(' '), clientOf([a], registered), makeResource(a, defined))
           expect(new Set(granted)).toEqual(new Set(asked ?? allowed))
           expect(granted.every((scope) => allowed.includes(scope))).toBe(true)
         } catch (error) {
@@ -154,7 +144,7 @@ describe('the grants', () => {
 
   it('CC-06 make the client the subject of a token by client_credentials, whatever the form says', async () => {
     const request = {
-      client: makeClient([a], ['read']),
+      client: clientOf([a], ['read']),
       form: parseForm('sub=admin&client_id=admin&subject=admin&expires_in=999999&aud=x&cnf=y'),
       findResource: async (uri: string) => makeResource(uri, ['read']),
     }

@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { systemClock } from '../../src/lib/clock.ts'
+import { StoreUnavailable } from '../../src/lib/store-error.ts'
 import { openStore } from '../../src/store/open-store.ts'
 import { migrate, readMigrationState } from '../../src/store/sqlite/migrate.ts'
 import { openDatabase } from '../../src/store/sqlite/open.ts'
@@ -204,6 +205,15 @@ describe('a SQLite file', () => {
     expect(systemClock.monotonicMilliseconds() - started).toBeGreaterThanOrEqual(1000)
     other.exec('ROLLBACK')
     await store.checkWritable()
+  })
+
+  it('lets a bounded number of acts wait, and refuses the next at once', async () => {
+    const store = closeAfter(openStore(await filledDatabase(), use))
+    const event = { type: 'token.refusals_sampled', address: '*', counts: {} } as const
+    const waiting = Array.from({ length: 20_000 }, () => store.recordRefusal(event))
+    await expect(store.recordRefusal(event)).rejects.toBeInstanceOf(StoreUnavailable)
+    await Promise.all(waiting)
+    await store.recordRefusal(event)
   })
 
   it('is backed up while it is written, for its owner alone, and the copy opens', async () => {

@@ -10,6 +10,7 @@ import type { Resource } from '../../src/resource/resource.ts'
 import { openStore } from '../../src/store/open-store.ts'
 import type { Store } from '../../src/store/store.ts'
 import { type Fence, TokenIssuer, type TokenOrder, type TokenSettings } from '../../src/token/issue.ts'
+import { makeClient } from '../support/client.ts'
 import { temporaryFolder } from '../support/process.ts'
 import { addClient, addResource, api, claimsOf, headerOf, ManualClock } from '../support/server.ts'
 
@@ -74,19 +75,7 @@ function resourceWith(ttl: number | undefined): Resource {
 }
 
 function clientWith(ttl: number | undefined): Client {
-  return {
-    clientId: 'billing',
-    name: 'Billing',
-    status: 'active',
-    grantTypes: ['client_credentials'],
-    authMethods: ['client_secret_basic'],
-    scopes: [],
-    audiences: [api],
-    secrets: [],
-    createdAt: 0,
-    updatedAt: 0,
-    ...(ttl === undefined ? {} : { accessTokenTtlSeconds: ttl }),
-  }
+  return makeClient({ audiences: [api], ...(ttl === undefined ? {} : { accessTokenTtlSeconds: ttl }) })
 }
 
 /** An issuer on an empty store: it can tell how long tokens live, and issue none. */
