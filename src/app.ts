@@ -6,15 +6,19 @@ import { availableParallelism } from 'node:os'
 import { RefusalSampler } from './audit/sampler.ts'
 import { checkLimitsFor, ImportedSecretChecker } from './client/imported-secret.ts'
 import { SecretUse } from './client/secret-use.ts'
-import { type Settings, toBlockList } from './config.ts'
+import { keyTimingOf, type Settings, toBlockList } from './config.ts'
 import { createAddressOf } from './http/address.ts'
 import type { Check } from './http/health.ts'
 import { Metrics } from './http/metrics.ts'
 import { RefusalLog } from './http/refusal-log.ts'
 import { createMetricsServer, createServer } from './http/server.ts'
+import { readMasterKey } from './key/master-key-file.ts'
 import { type Provisioned, provisionKeys } from './key/provision.ts'
 import { KeyRingOpener, type SignerHook } from './key/ring.ts'
+import { RingClock } from './key/ring-clock.ts'
+import { KeyScheduler } from './key/scheduler.ts'
 import { signingAlgs } from './key/signer.ts'
+import { findOverdue, nextTransitionAt } from './key/timeline.ts'
 import { type Clock, systemClock } from './lib/clock.ts'
 import { describeError, type Log } from './lib/log.ts'
 import { pause } from './lib/pause.ts'
@@ -27,6 +31,8 @@ const flushMilliseconds = 5_000
 const pruneMilliseconds = 60_000
 const prunePauseMilliseconds = 100
 const pruneBatch = 1_000
+// What is due to the key ring happens within a second.
+const keyTickMilliseconds = 400
 
 /** What a test puts in place of the machine. */
 export interface AppOptions {
@@ -34,6 +40,8 @@ export interface AppOptions {
   readonly log: Log
   readonly signerHook?: SignerHook
   readonly drainIdleMilliseconds?: number
+  /** How often the key ring is looked at. */
+  readonly keyTickMilliseconds?: number
 }
 
 /** What a start makes up when it is told neither issuer nor port. */
@@ -66,6 +74,8 @@ export interface App {
   /** Answers requests of the main port, and of the metrics port. */
   readonly main: ReturnType<typeof createServer>
   readonly metrics: ReturnType<typeof createServer>
+  /** Does what is due to the key ring; the app does it by itself, several times a second. */
+  readonly keys: Pick<KeyScheduler, 'tick'>
   /** Turns readiness off, so that a load balancer looks elsewhere. */
   markDraining(): void
   /** Writes what is still in memory and closes the store. */
@@ -99,11 +109,27 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
   })
   try {
     await store.checkWritable()
-    const provisioned = await provisionKeys(store, settings.masterKeyFile, clock)
-    const registry = new Registry(store, new KeyRingOpener(provisioned.masterKey, options.signerHook), clock)
+    const timing = keyTimingOf(settings)
+    const provisioned = await provisionKeys(store, settings.masterKeyFile, timing, clock)
+    const opener = new KeyRingOpener(provisioned.masterKey, {
+      hook: options.signerHook,
+      rereadMasterKey: () => readMasterKey(settings.masterKeyFile),
+    })
+    const registry = new Registry(store, opener, timing, clock)
     const { ring } = await registry.view()
     for (const alg of signingAlgs) ring.activeSigner(alg)
-    const parts = { settings, store, registry, clock, log: options.log, events, failed: new Set<string>() }
+    const ringClock = new RingClock(clock, ring.mark)
+    const parts: Parts = {
+      settings,
+      store,
+      registry,
+      clock,
+      ringClock,
+      log: options.log,
+      events,
+      failed: new Set(),
+      keyTickMilliseconds: options.keyTickMilliseconds ?? keyTickMilliseconds,
+    }
     return {
       store,
       provisioned,
@@ -121,21 +147,23 @@ interface Parts {
   readonly store: Store
   readonly registry: Registry
   readonly clock: Clock
+  readonly ringClock: RingClock
   readonly log: Log
+  readonly keyTickMilliseconds: number
   readonly events: { metrics?: Metrics; readonly failing: boolean }
   /** Checks that failed when they were last asked for. */
   readonly failed: Set<string>
 }
 
 async function startApp(parts: Parts, issuer: string, passing: boolean): Promise<App> {
-  const { settings, store, registry, clock, log } = parts
+  const { settings, store, registry, clock, ringClock, log } = parts
   const { issuer: before } = await store.readRegistryHead()
   const replace = passing && before !== undefined && passingIssuer.test(before)
   const stored = await store.setIssuer(issuer, 'server', { replace })
   if (stored !== issuer) throw new IssuerMismatch(stored, issuer)
   const checker = new ImportedSecretChecker(checkLimitsFor(availableParallelism()))
   const secretUse = new SecretUse(store, clock)
-  const metrics = createMetrics(checker, registry)
+  const metrics = createMetrics(checker, parts)
   parts.events.metrics = metrics
   const refusals = new RefusalLog({ audit: store, sampler: new RefusalSampler(clock), log })
   let draining = false
@@ -146,7 +174,8 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
       tokens: new TokenIssuer({ ...settings, issuer }, store, clock),
       checker,
       secretUse,
-      clock,
+      // A clock that steps back must not revive a secret that has expired.
+      clock: calendarClock(clock, ringClock),
       metrics,
     },
     jwksMaxAgeSeconds: settings.jwksMaxAgeSeconds,
@@ -158,6 +187,13 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
     hasMetricsListener: settings.metricsListen !== undefined,
     checkReadiness: () => checkReadiness(parts, issuer, draining),
   }
+  const keys = new KeyScheduler({
+    store,
+    clock: ringClock,
+    timing: keyTimingOf(settings),
+    log,
+    readRing: async () => (await registry.current()).ring,
+  })
   const background = new AbortController()
   const jobs = [
     repeat(flushMilliseconds, background.signal, log, async () => {
@@ -165,10 +201,12 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
       await refusals.flush()
     }),
     repeat(pruneMilliseconds, background.signal, log, () => prune(parts, background.signal)),
+    repeat(parts.keyTickMilliseconds, background.signal, log, () => keys.tick()),
   ]
   return {
     main: createServer(serverParts),
     metrics: createMetricsServer(serverParts),
+    keys,
     markDraining: () => {
       draining = true
     },
@@ -179,25 +217,55 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
         log,
         () => secretUse.flush(),
         () => refusals.flush(true),
+        () => keys.save(),
       )
       await store.close()
     },
   }
 }
 
-function createMetrics(checker: ImportedSecretChecker, registry: Registry): Metrics {
+function createMetrics(checker: ImportedSecretChecker, { registry, ringClock, settings }: Parts): Metrics {
+  const timing = keyTimingOf(settings)
   return new Metrics({
     secretChecks: () => checker.load,
     keys: () => registry.lastRing?.keys ?? [],
+    keyTimes: () => {
+      const keys = registry.lastRing?.keys ?? []
+      const moment = ringClock.moment()
+      return signingAlgs.map((alg) => {
+        const next = nextTransitionAt(alg, keys, moment, timing)
+        const since = keys.find((key) => key.alg === alg && key.state === 'active')?.activatedAt
+        return {
+          alg,
+          ...(next === undefined ? {} : { untilNextSeconds: (next - moment.now) / 1000 }),
+          ...(since === undefined ? {} : { activeAgeSeconds: (moment.now - since) / 1000 }),
+        }
+      })
+    },
   })
 }
 
-// Runs a job now and then until the signal. A job that fails is logged and runs again at its next time.
+function calendarClock(clock: Clock, ringClock: RingClock): Clock {
+  return {
+    nowMilliseconds: () => ringClock.moment().now,
+    monotonicMilliseconds: () => clock.monotonicMilliseconds(),
+  }
+}
+
+// Runs a job now and then until the signal. A job that fails runs again at its next time; the log hears of the first failure.
 async function repeat(everyMs: number, signal: AbortSignal, log: Log, job: () => Promise<void>): Promise<void> {
+  let failing = false
   for (;;) {
     await pause(everyMs, signal)
     if (signal.aborted) return
-    await job().catch((error: unknown) => log.warn({ err: describeError(error) }, 'background job failed'))
+    try {
+      await job()
+      if (failing) log.info({}, 'background job works again')
+      failing = false
+    } catch (error) {
+      if (!failing) log.warn({ err: describeError(error) }, 'background job failed')
+      failing = true
+    }
   }
 }
 
@@ -234,7 +302,14 @@ async function checkReadiness(parts: Parts, issuer: string, draining: boolean): 
       const view = await parts.registry.current()
       if (view.issuer !== issuer) throw new Error('the database has another issuer')
     }),
+    checkRotation(parts),
   ]
+}
+
+// Late rotations are no reason to send requests elsewhere: keys go on signing. People are told.
+function checkRotation({ registry, ringClock, settings }: Parts): Check {
+  const faults = findOverdue(registry.lastRing?.keys ?? [], ringClock.moment(), keyTimingOf(settings))
+  return { name: 'rotation', ok: true, ...(faults.length === 0 ? {} : { warning: faults.join('; ') }) }
 }
 
 // A probe comes every few seconds: the log hears of a check when its outcome changes.

@@ -9,6 +9,7 @@ import { resolve } from 'node:path'
 import { parseEnv } from 'node:util'
 import { z } from 'zod/mini'
 import { type SigningAlg, signingAlgs } from './key/signer.ts'
+import { type KeyTiming, propagationSeconds } from './key/timing.ts'
 import { formatDuration, parseDuration } from './lib/duration.ts'
 
 const label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?'
@@ -34,6 +35,8 @@ export interface Settings {
   readonly accessTokenMaxTtlSeconds: number
   readonly jwksMaxAgeSeconds: number
   readonly clockSkewSeconds: number
+  readonly keyLeadSeconds: number
+  readonly keyRotationIntervalSeconds: number
   readonly auditIssuanceRetentionSeconds: number
   readonly auditRetentionSeconds: number
   readonly trustedProxies: readonly string[]
@@ -41,6 +44,17 @@ export interface Settings {
   readonly logLevel: LogLevel
   readonly allowInsecureIssuer: boolean
   readonly allowInsecureHttp: boolean
+}
+
+/** What the settings say of the life of keys. */
+export function keyTimingOf(settings: Settings): KeyTiming {
+  return {
+    leadSeconds: settings.keyLeadSeconds,
+    rotationIntervalSeconds: settings.keyRotationIntervalSeconds,
+    jwksMaxAgeSeconds: settings.jwksMaxAgeSeconds,
+    clockSkewSeconds: settings.clockSkewSeconds,
+    accessTokenMaxTtlSeconds: settings.accessTokenMaxTtlSeconds,
+  }
 }
 
 /** A setting that cannot be used. The message names the variable, what it got and what it takes. */
@@ -157,6 +171,19 @@ const settings = {
     ...duration('1s', '24h'),
     meaning: 'No access token lives longer, whatever its resource or client names.',
   },
+  keyRotationInterval: {
+    variable: 'MAYFLY_KEY_ROTATION_INTERVAL',
+    default: '30d',
+    ...duration('1s', '3650d'),
+    meaning: 'How long a signing key signs; at least `MAYFLY_KEY_LEAD`.',
+  },
+  keyLead: {
+    variable: 'MAYFLY_KEY_LEAD',
+    default: '24h',
+    ...duration('1s', '365d'),
+    meaning:
+      'How long a signing key is published before it signs: as long as any verifier caches the JWKS, whatever `max-age` says; at least `MAYFLY_JWKS_MAX_AGE` + `MAYFLY_CLOCK_SKEW` + 2s.',
+  },
   jwksMaxAge: {
     variable: 'MAYFLY_JWKS_MAX_AGE',
     default: '5m',
@@ -264,6 +291,8 @@ export function parseSettings(environment: Environment, folder: string): Setting
     accessTokenMaxTtlSeconds: get(settings.accessTokenMaxTtl),
     jwksMaxAgeSeconds: get(settings.jwksMaxAge),
     clockSkewSeconds: get(settings.clockSkew),
+    keyLeadSeconds: get(settings.keyLead),
+    keyRotationIntervalSeconds: get(settings.keyRotationInterval),
     auditIssuanceRetentionSeconds: get(settings.auditIssuanceRetention),
     auditRetentionSeconds: get(settings.auditRetention),
     trustedProxies: getOptional(settings.trustedProxies) ?? [],
@@ -327,8 +356,27 @@ function checkCombinations(parsed: Settings): void {
       `MAYFLY_AUDIT_ISSUANCE_RETENTION is ${formatDuration(parsed.auditIssuanceRetentionSeconds)}: it takes at least MAYFLY_ACCESS_TOKEN_MAX_TTL + MAYFLY_CLOCK_SKEW = ${formatDuration(max)} + ${formatDuration(skew)} = ${formatDuration(max + skew)}, or a live token would lose its record`,
     )
   }
+  checkRollover(parsed)
   checkIssuer(parsed)
   checkHost(parsed)
+}
+
+// What would let a key sign before every verifier can have it.
+function checkRollover(parsed: Settings): void {
+  const { keyLeadSeconds: lead, keyRotationIntervalSeconds: interval } = parsed
+  const { jwksMaxAgeSeconds: maxAge, clockSkewSeconds: skew } = parsed
+  const least = maxAge + skew + propagationSeconds
+  if (lead < least) {
+    const terms = [maxAge, skew, propagationSeconds].map(formatDuration).join(' + ')
+    throw new ConfigError(
+      `MAYFLY_KEY_LEAD is ${formatDuration(lead)}: it takes at least MAYFLY_JWKS_MAX_AGE + MAYFLY_CLOCK_SKEW + ${propagationSeconds}s = ${terms} = ${formatDuration(least)}, or a key would sign before every cached JWKS has it`,
+    )
+  }
+  if (interval < lead) {
+    throw new ConfigError(
+      `MAYFLY_KEY_ROTATION_INTERVAL is ${formatDuration(interval)}: it takes at least MAYFLY_KEY_LEAD, which is ${formatDuration(lead)}, or the next key would not be published long enough when its turn comes`,
+    )
+  }
 }
 
 function checkIssuer({ issuer, allowInsecureIssuer }: Settings): void {

@@ -56,7 +56,19 @@ export type Change =
       readonly clientId: string
       readonly secretId: string
     }
-  | { readonly type: 'key.staged' | 'key.activated'; readonly kid: string }
+  | {
+      readonly type:
+        | 'key.staged'
+        | 'key.activated'
+        | 'key.retiring'
+        | 'key.retired'
+        | 'key.compromised'
+        | 'key.rotation_requested'
+        | 'key.timing_raised'
+      readonly kid: string
+    }
+  | { readonly type: 'root.rewrapped' | 'root.replaced'; readonly rootVersion: number }
+  | { readonly type: 'calendar.reset' }
   | { readonly type: 'store.claimed'; readonly storeId: string }
   | { readonly type: 'issuer.set' | 'issuer.accepted'; readonly issuer: string }
 
@@ -86,6 +98,14 @@ export const auditTypes = [
   'secret.revoked',
   'key.staged',
   'key.activated',
+  'key.retiring',
+  'key.retired',
+  'key.compromised',
+  'key.rotation_requested',
+  'key.timing_raised',
+  'root.rewrapped',
+  'root.replaced',
+  'calendar.reset',
   'store.claimed',
   'issuer.set',
   'issuer.accepted',

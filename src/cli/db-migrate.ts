@@ -1,3 +1,4 @@
+import { keyTimingOf } from '../config.ts'
 import type { Command } from './command.ts'
 import { printObject } from './print.ts'
 
@@ -11,7 +12,8 @@ export const dbMigrate: Command = {
     const store = await context.openStore({ create: true })
     const { provisionKeys } = await import('../key/provision.ts')
     const { systemClock } = await import('../lib/clock.ts')
-    const provisioned = await provisionKeys(store, context.settings.masterKeyFile, systemClock)
+    const timing = keyTimingOf(context.settings)
+    const provisioned = await provisionKeys(store, context.settings.masterKeyFile, timing, systemClock)
     return printObject({
       database: store.location,
       master_key_file: context.settings.masterKeyFile,

@@ -5,6 +5,8 @@ export interface Check {
   readonly name: string
   readonly ok: boolean
   readonly detail?: string
+  /** Something that somebody should look at, while requests are served. */
+  readonly warning?: string
 }
 
 /** Answers a probe: 200 or 503; with the checks when asked for them. */

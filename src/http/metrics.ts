@@ -8,6 +8,12 @@ export interface Gauges {
   /** Argon2id checks that run or wait. */
   secretChecks(): number
   keys(): readonly { readonly alg: SigningAlg; readonly state: string }[]
+  /** For each algorithm, the time to the next transition of any of its keys, and the age of the active one. */
+  keyTimes(): readonly {
+    readonly alg: SigningAlg
+    readonly untilNextSeconds?: number
+    readonly activeAgeSeconds?: number
+  }[]
 }
 
 /** The Prometheus metrics. Every label takes its values from a closed set: nothing that a caller sends becomes one. */
@@ -90,6 +96,30 @@ function addGauges(gauges: Gauges, registers: Registry[]): void {
     collect() {
       this.reset()
       for (const { alg, state } of gauges.keys()) this.inc({ alg, state })
+    },
+  })
+  new Gauge({
+    name: 'mayfly_signing_key_next_transition_seconds',
+    help: 'Time until the next signing key is activated or leaves the JWKS; below zero when that is overdue',
+    labelNames: ['alg'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { alg, untilNextSeconds } of gauges.keyTimes()) {
+        if (untilNextSeconds !== undefined) this.set({ alg }, untilNextSeconds)
+      }
+    },
+  })
+  new Gauge({
+    name: 'mayfly_signing_key_active_age_seconds',
+    help: 'Time since the active signing key began to sign',
+    labelNames: ['alg'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { alg, activeAgeSeconds } of gauges.keyTimes()) {
+        if (activeAgeSeconds !== undefined) this.set({ alg }, activeAgeSeconds)
+      }
     },
   })
 }

@@ -22,6 +22,9 @@ import { answerToken, type TokenEndpoint, type TokenRequestFacts } from './token
 
 type Env = { Bindings: HttpBindings }
 
+// Without the store nobody knows whether a key has been added since: such a copy must not be kept for long.
+const unconfirmedMaxAgeSeconds = 5
+
 type Answer = (record: RequestRecord, facts: TokenRequestFacts) => Response | Promise<Response>
 
 /** What a route answers, by method; HEAD is answered as GET. */
@@ -68,7 +71,10 @@ export function createServer(parts: ServerParts): Hono<Env> {
   add(`${base}/token`, 'token', { POST: (record, facts) => answerToken(token, record, facts) })
   add(`${base}/.well-known/jwks.json`, 'jwks', {
     cors: true,
-    GET: async (record) => answerDocument(record, jwks((await token.registry.currentOrLast()).ring), maxAge),
+    GET: async (record) => {
+      const { view, isCurrent } = await token.registry.currentOrLast()
+      return answerDocument(record, jwks(view.ring), isCurrent ? maxAge : Math.min(maxAge, unconfirmedMaxAgeSeconds))
+    },
   })
   // RFC 8414 section 3.1 puts the well-known part between host and path, OpenID Discovery section 4 behind the path.
   add(`/.well-known/oauth-authorization-server${base}`, 'oauth_metadata', serve(oauth))

@@ -11,17 +11,14 @@
  * Two processes that start at once both make what is missing; the file's link and the store's claim each have one
  * winner, and the loser uses what the winner made.
  */
-import { generateKeyPair, type KeyObject } from 'node:crypto'
-import { promisify } from 'node:util'
 import type { Clock } from '../lib/clock.ts'
 import { makeUlid } from '../lib/id.ts'
-import type { KeyMaterial, KeyStore } from './key-store.ts'
+import type { FirstKeys, KeyMaterial, KeyStore, RememberedTiming } from './key-store.ts'
+import { makeSigningKey } from './make-key.ts'
 import { createMasterKey, readMasterKey } from './master-key-file.ts'
-import { encryptPrivateKey, type MasterKey, makeRootKey, type RootKey, unwrapRootKey, wrapRootKey } from './root-key.ts'
-import { type SigningAlg, signingAlgs } from './signer.ts'
-import { KeyMaterialError, makePublicJwk, type StoredSigningKey } from './signing-key.ts'
-
-const generate = promisify(generateKeyPair)
+import { type MasterKey, makeRootKey, unwrapRootKey, wrapRootKey } from './root-key.ts'
+import { signingAlgs } from './signer.ts'
+import { KeyMaterialError, type StoredSigningKey } from './signing-key.ts'
 
 /** What a start found or made. */
 export interface Provisioned {
@@ -38,7 +35,12 @@ export interface Provisioned {
  * @throws KeyMaterialError with a sentence that says what to do
  * @throws StoreUnavailable
  */
-export async function provisionKeys(store: KeyStore, masterKeyPath: string, clock: Clock): Promise<Provisioned> {
+export async function provisionKeys(
+  store: KeyStore,
+  masterKeyPath: string,
+  timing: RememberedTiming,
+  clock: Clock,
+): Promise<Provisioned> {
   const material = await store.readKeys()
   const present = readMasterKey(masterKeyPath)
   if (material !== undefined) {
@@ -46,7 +48,7 @@ export async function provisionKeys(store: KeyStore, masterKeyPath: string, cloc
   }
   const masterKey = present ?? createMasterKey(masterKeyPath)
   const storeId = makeUlid(clock.nowMilliseconds())
-  const madeKeys = await store.claimKeys(await makeFirstKeys(storeId, masterKey, clock), 'server')
+  const madeKeys = await store.claimKeys(await makeFirstKeys(storeId, masterKey, timing, clock), 'server')
   const claimed = madeKeys ? undefined : await store.readKeys()
   if (claimed !== undefined) checkMasterKey(masterKey, claimed, masterKeyPath)
   return { masterKey, madeKeys, madeMasterKey: present === undefined }
@@ -71,47 +73,31 @@ function checkMasterKey(master: MasterKey | undefined, material: KeyMaterial, pa
 
 // The first key of each ring signs at once, for nobody has cached anything yet; behind it stands a staged one, so that
 // an emergency can switch to a key that every verifier already has.
-async function makeFirstKeys(storeId: string, masterKey: MasterKey, clock: Clock): Promise<KeyMaterial> {
+async function makeFirstKeys(
+  storeId: string,
+  masterKey: MasterKey,
+  timing: RememberedTiming,
+  clock: Clock,
+): Promise<FirstKeys> {
   const root = makeRootKey(1)
+  const now = clock.nowMilliseconds()
+  const published = {
+    createdAt: now,
+    publishedAt: now,
+    publishedRunning: 0,
+    cachedSeconds: 0,
+    maxTtlSeconds: timing.accessTokenMaxTtlSeconds,
+    maxAgeSeconds: timing.jwksMaxAgeSeconds,
+  }
   const wanted = signingAlgs.flatMap((alg) => [
     { alg, state: 'active' as const },
     { alg, state: 'staged' as const },
   ])
-  const now = clock.nowMilliseconds()
   const signingKeys = await Promise.all(
-    wanted.map(async ({ alg, state }) => {
-      const key = await makeSigningKey(root, storeId, alg, now)
-      return state === 'active' ? { ...key, state, activatedAt: now } : key
+    wanted.map(async ({ alg, state }): Promise<StoredSigningKey> => {
+      const key = { ...(await makeSigningKey(root, storeId, alg)), ...published, state }
+      return state === 'active' ? { ...key, activatedAt: now } : key
     }),
   )
   return { storeId, rootKeys: [wrapRootKey(root, masterKey, storeId)], signingKeys }
-}
-
-/** A fresh signing key in state `staged`, its private half encrypted. RSA keys have 2048 bits (RFC 7518 section 3.3). */
-export async function makeSigningKey(
-  root: RootKey,
-  storeId: string,
-  alg: SigningAlg,
-  now: number,
-): Promise<StoredSigningKey> {
-  const { publicKey, privateKey } = await makePair(alg)
-  const publicJwk = await makePublicJwk(publicKey, alg)
-  const pkcs8 = privateKey.export({ format: 'der', type: 'pkcs8' })
-  const encryptedPrivateKey = encryptPrivateKey(root, storeId, publicJwk.kid, pkcs8)
-  return {
-    kid: publicJwk.kid,
-    alg,
-    state: 'staged',
-    publicJwk,
-    encryptedPrivateKey,
-    rootVersion: root.version,
-    createdAt: now,
-    publishedAt: now,
-  }
-}
-
-function makePair(alg: SigningAlg): Promise<{ publicKey: KeyObject; privateKey: KeyObject }> {
-  return alg === 'ES256'
-    ? generate('ec', { namedCurve: 'P-256' })
-    : generate('rsa', { modulusLength: 2048, publicExponent: 65_537 })
 }

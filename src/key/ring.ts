@@ -1,17 +1,31 @@
 import { createPrivateKey } from 'node:crypto'
 import type { KeyMaterial } from './key-store.ts'
-import { decryptPrivateKey, type MasterKey, type RootKey, unwrapRootKey } from './root-key.ts'
+import type { RingMark } from './ring-clock.ts'
+import { decryptPrivateKey, type MasterKey, type RootKey, unwrapRootKey, type WrappedRootKey } from './root-key.ts'
 import type { Signer, SigningAlg } from './signer.ts'
 import { createLocalSigner } from './signers/local.ts'
 import { KeyMaterialError, type PublicJwk, type SigningKey, type StoredSigningKey, selfTest } from './signing-key.ts'
 
+/** What a ring belongs to, and what new keys of it are made with. */
+export interface RingRoot {
+  readonly storeId: string
+  readonly root: RootKey
+}
+
+const noMark: RingMark = { highWater: 0, running: 0, resets: 0 }
+
 /** The published keys of an installation at one moment, tested and ready to sign. */
 export class KeyRing {
-  readonly #keys: readonly SigningKey[]
+  readonly keys: readonly SigningKey[]
+  /** What was stored of the ring's clocks when it was read. */
+  readonly mark: RingMark
+  readonly #root: RingRoot | undefined
   readonly #active: ReadonlyMap<SigningAlg, SigningKey>
 
-  constructor(keys: readonly SigningKey[]) {
-    this.#keys = keys
+  constructor(keys: readonly SigningKey[], mark: RingMark = noMark, root?: RingRoot) {
+    this.keys = keys
+    this.mark = mark
+    this.#root = root
     this.#active = new Map(keys.filter((key) => key.state === 'active').map((key) => [key.alg, key]))
   }
 
@@ -30,63 +44,94 @@ export class KeyRing {
 
   /** The public halves, for the JWKS: active keys first. */
   publicJwks(): readonly PublicJwk[] {
-    return this.#keys.map((key) => key.publicJwk)
+    return this.keys.map((key) => key.publicJwk)
   }
 
-  /** How many keys are in each state, for the operator. */
-  get keys(): readonly Pick<SigningKey, 'kid' | 'alg' | 'state'>[] {
-    return this.#keys
+  /** The newest root key, to make keys with. @throws KeyMaterialError when there is none */
+  get root(): RingRoot {
+    if (this.#root === undefined) throw new KeyMaterialError('the database has no root key')
+    return this.#root
   }
 }
 
 /** Wraps or replaces a signer as it is opened; the identity unless a test holds it up. */
 export type SignerHook = (signer: Signer) => Signer
 
+/** Where the master key may be read again, once it has changed. */
+export interface OpenerOptions {
+  readonly hook?: SignerHook | undefined
+  /** @throws KeyMaterialError */
+  readonly rereadMasterKey?: () => MasterKey | undefined
+}
+
 /**
  * Opens rings from what lies in the store. It keeps what it opened: a key is decrypted and tested once in the life of
- * a process, however often the registry moves.
+ * a process, however often the registry moves, and a root is unwrapped once, so that a process goes on when the master
+ * key is replaced under it.
  */
 export class KeyRingOpener {
-  readonly #master: MasterKey
-  readonly #hook: SignerHook
+  readonly #options: OpenerOptions
+  readonly #roots = new Map<number, RootKey>()
   readonly #signers = new Map<string, { signer: Signer; publicJwk: string }>()
+  #master: MasterKey
 
-  constructor(master: MasterKey, hook: SignerHook = (signer) => signer) {
+  constructor(master: MasterKey, options: OpenerOptions = {}) {
     this.#master = master
-    this.#hook = hook
+    this.#options = options
   }
 
-  /** @throws KeyMaterialError when a key cannot be decrypted or fails its self-test, or an algorithm has no active key */
+  /** @throws KeyMaterialError when a key cannot be decrypted or fails its self-test */
   async open(material: KeyMaterial): Promise<KeyRing> {
-    const roots = new Map<number, RootKey>()
-    for (const root of material.rootKeys) {
-      roots.set(root.version, unwrapRootKey(root, this.#master, material.storeId))
+    const { storeId, rootKeys, ringMark } = material
+    for (const wrapped of rootKeys) {
+      if (!this.#roots.has(wrapped.version)) this.#roots.set(wrapped.version, this.#unwrap(wrapped, storeId))
     }
     const keys: SigningKey[] = []
-    for (const stored of material.signingKeys) keys.push(await this.#openKey(stored, roots, material.storeId))
-    this.#forgetOthers(keys)
-    return new KeyRing(keys.toSorted((a, b) => rank(a) - rank(b)))
+    for (const stored of material.signingKeys) keys.push(await this.#openKey(stored, storeId))
+    this.#forgetOthers(material)
+    const root = this.#roots.get(Math.max(...this.#roots.keys()))
+    return new KeyRing(
+      keys.toSorted((a, b) => rank(a) - rank(b)),
+      ringMark,
+      root === undefined ? undefined : { storeId, root },
+    )
   }
 
-  async #openKey(stored: StoredSigningKey, roots: Map<number, RootKey>, storeId: string): Promise<SigningKey> {
-    const { kid, alg, state, publicJwk } = stored
+  #unwrap(wrapped: WrappedRootKey, storeId: string): RootKey {
+    try {
+      return unwrapRootKey(wrapped, this.#master, storeId)
+    } catch (error) {
+      // Somebody may have replaced the master key since this process started.
+      const master = this.#options.rereadMasterKey?.()
+      if (master === undefined) throw error
+      const root = unwrapRootKey(wrapped, master, storeId)
+      this.#master = master
+      return root
+    }
+  }
+
+  async #openKey(stored: StoredSigningKey, storeId: string): Promise<SigningKey> {
+    const { encryptedPrivateKey, rootVersion, ...facts } = stored
+    const { kid, alg, publicJwk } = facts
     const published = JSON.stringify(publicJwk)
     const known = this.#signers.get(kid)
-    if (known?.publicJwk === published) return { kid, alg, state, publicJwk, signer: known.signer }
-    const root = roots.get(stored.rootVersion)
-    if (root === undefined) throw new KeyMaterialError(`root key ${stored.rootVersion} is not in the database`)
-    const pkcs8 = decryptPrivateKey(root, storeId, kid, stored.encryptedPrivateKey)
+    if (known?.publicJwk === published) return { ...facts, signer: known.signer }
+    const root = this.#roots.get(rootVersion)
+    if (root === undefined) throw new KeyMaterialError(`root key ${rootVersion} is not in the database`)
+    const pkcs8 = decryptPrivateKey(root, storeId, kid, encryptedPrivateKey)
     const privateKey = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' })
     const signer = createLocalSigner(kid, alg, privateKey)
     await selfTest(signer, publicJwk)
-    const hooked = this.#hook(signer)
+    const hooked = this.#options.hook?.(signer) ?? signer
     this.#signers.set(kid, { signer: hooked, publicJwk: published })
-    return { kid, alg, state, publicJwk, signer: hooked }
+    return { ...facts, signer: hooked }
   }
 
-  #forgetOthers(keys: readonly SigningKey[]): void {
-    const kept = new Set(keys.map((key) => key.kid))
-    for (const kid of this.#signers.keys()) if (!kept.has(kid)) this.#signers.delete(kid)
+  #forgetOthers({ signingKeys, rootKeys }: KeyMaterial): void {
+    const kids = new Set(signingKeys.map((key) => key.kid))
+    for (const kid of this.#signers.keys()) if (!kids.has(kid)) this.#signers.delete(kid)
+    const versions = new Set(rootKeys.map((root) => root.version))
+    for (const version of this.#roots.keys()) if (!versions.has(version)) this.#roots.delete(version)
   }
 }
 

@@ -22,25 +22,50 @@ interface PublishedMembers {
   readonly alg: SigningAlg
 }
 
-/** A signing key as it lies in the store: the private half encrypted under the root key of `rootVersion`. Times in milliseconds since the epoch. */
-export interface StoredSigningKey {
-  readonly kid: string
-  readonly alg: SigningAlg
-  readonly state: KeyState
-  readonly publicJwk: PublicJwk
-  readonly encryptedPrivateKey: Uint8Array
-  readonly rootVersion: number
-  readonly createdAt: number
-  readonly publishedAt: number
-  readonly activatedAt?: number
+/** Whether keys of a state stand in the JWKS. */
+export function isPublished(state: KeyState): boolean {
+  return state === 'staged' || state === 'active' || state === 'retiring'
 }
 
-/** A published key that passed its self-test, with the signer that holds its private half. */
-export interface SigningKey {
+/**
+ * What is known of a signing key, its private half apart. `…At` is milliseconds since the epoch on the ring's calendar,
+ * `…Running` milliseconds of running time (`ring-clock.ts`).
+ */
+export interface SigningKeyFacts {
   readonly kid: string
   readonly alg: SigningAlg
   readonly state: KeyState
   readonly publicJwk: PublicJwk
+  readonly createdAt: number
+  readonly publishedAt: number
+  readonly publishedRunning: number
+  readonly activatedAt?: number
+  readonly rotationRequestedAt?: number
+  readonly retiringAt?: number
+  readonly retiringRunning?: number
+  readonly retiredAt?: number
+  readonly compromisedAt?: number
+  /** For how long a JWKS without this key could be cached when it was published: the longest `max-age` of that time. */
+  readonly cachedSeconds: number
+  /** The longest life of a token, and the longest `max-age` of the JWKS, that any process had while it was published. */
+  readonly maxTtlSeconds: number
+  readonly maxAgeSeconds: number
+}
+
+/** A private half as it is kept: encrypted under the root key of `rootVersion`. */
+export interface EncryptedKey {
+  readonly encryptedPrivateKey: Uint8Array
+  readonly rootVersion: number
+}
+
+/** A published signing key as it lies in the store. */
+export type StoredSigningKey = SigningKeyFacts & EncryptedKey
+
+/** A fresh key that is in no store yet. */
+export type NewSigningKey = Pick<SigningKeyFacts, 'kid' | 'alg' | 'publicJwk'> & EncryptedKey
+
+/** A published key that passed its self-test, with the signer that holds its private half. */
+export interface SigningKey extends SigningKeyFacts {
   readonly signer: Signer
 }
 

@@ -14,7 +14,7 @@ import type { ClientLookup } from '../client/authenticate.ts'
 import type { Client } from '../client/client.ts'
 import type { ClientStore } from '../client/client-store.ts'
 import type { ArgonCost } from '../client/imported-secret.ts'
-import type { KeyStore } from '../key/key-store.ts'
+import type { KeyMaterial, KeyStore, RememberedTiming } from '../key/key-store.ts'
 import type { KeyRing, KeyRingOpener } from '../key/ring.ts'
 import { KeyMaterialError } from '../key/signing-key.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -100,6 +100,7 @@ export class RegistryView implements ClientLookup {
 export class Registry {
   readonly #store: Store
   readonly #opener: KeyRingOpener
+  readonly #timing: RememberedTiming
   readonly #clock: Clock
   readonly #caches: Caches = {
     clients: new LRUCache({ max: clientsInMemory }),
@@ -108,9 +109,11 @@ export class Registry {
   #view: RegistryView | undefined
   #loading: Promise<RegistryView> | undefined
 
-  constructor(store: Store, opener: KeyRingOpener, clock: Clock) {
+  /** `timing`: what this process signs and publishes with. */
+  constructor(store: Store, opener: KeyRingOpener, timing: RememberedTiming, clock: Clock) {
     this.#store = store
     this.#opener = opener
+    this.#timing = timing
     this.#clock = clock
   }
 
@@ -149,14 +152,18 @@ export class Registry {
     return this.#load()
   }
 
-  /** The view as of now, or the last one when the store cannot tell: for what may go on without a store. @throws only when there never was one */
-  async currentOrLast(): Promise<RegistryView> {
+  /**
+   * The view as of now, or the last one when the store cannot tell: for what may go on without a store.
+   *
+   * @throws only when there never was one
+   */
+  async currentOrLast(): Promise<{ readonly view: RegistryView; readonly isCurrent: boolean }> {
     const last = this.#view
     try {
-      return await this.current()
+      return { view: await this.current(), isCurrent: true }
     } catch (error) {
       if (last === undefined) throw error
-      return last
+      return { view: last, isCurrent: false }
     }
   }
 
@@ -186,13 +193,28 @@ export class Registry {
   }
 
   async #read(): Promise<RegistryView> {
-    const head = await this.#store.readRegistryHead()
-    const material = await this.#store.readKeys()
-    if (material === undefined) throw new KeyMaterialError('the database has no keys')
+    const [head, material] = await this.#readMaterial()
     const view = new RegistryView(this.#store, this.#caches, head, await this.#opener.open(material))
     this.#view = view
     return view
   }
+
+  // No view lets a key sign, or be published, that does not remember how long the tokens and copies of this process live:
+  // another process, with shorter settings, may be the one that retires it.
+  async #readMaterial(): Promise<readonly [RegistryHead, KeyMaterial]> {
+    const head = await this.#store.readRegistryHead()
+    const material = await this.#store.readKeys()
+    if (material === undefined) throw new KeyMaterialError('the database has no keys')
+    if (remembers(material, this.#timing)) return [head, material]
+    await this.#store.rememberTiming(this.#timing, 'server')
+    return this.#readMaterial()
+  }
+}
+
+function remembers({ signingKeys }: KeyMaterial, timing: RememberedTiming): boolean {
+  return signingKeys.every(
+    (key) => key.maxTtlSeconds >= timing.accessTokenMaxTtlSeconds && key.maxAgeSeconds >= timing.jwksMaxAgeSeconds,
+  )
 }
 
 // Our own faults are answered as they are; what the registry decided is decided again when it moved.

@@ -2,6 +2,7 @@ import { compactVerify, createLocalJWKSet, errors, type JWK } from 'jose'
 import type { IssuanceRecord } from '../audit/event.ts'
 import type { KeyStore } from '../key/key-store.ts'
 import { signingAlgs } from '../key/signer.ts'
+import type { SigningKeyFacts } from '../key/signing-key.ts'
 import { formatTimestamp } from '../lib/clock.ts'
 import { isUlid } from '../lib/id.ts'
 import { accessTokenType } from '../oauth/claims.ts'
@@ -82,17 +83,28 @@ async function findFault(
 ): Promise<string | undefined> {
   const material = await store.readKeys()
   const keys = (material?.signingKeys ?? []).map(({ publicJwk }) => ({ ...publicJwk }) as JWK)
+  // A clock that stepped back revives nothing.
+  const calendar = Math.max(now, material?.ringMark.highWater ?? 0)
   const { issuer } = await store.readRegistryHead()
   try {
     await compactVerify(token, createLocalJWKSet({ keys }), { algorithms: [...signingAlgs] })
   } catch (error) {
-    if (error instanceof errors.JWKSNoMatchingKey) return 'its key is none of ours, or no longer published'
+    if (error instanceof errors.JWKSNoMatchingKey) return explainKey(header.kid, await store.listKeys())
     return 'its signature is wrong'
   }
   if (header.typ !== accessTokenType) return `its typ is not ${accessTokenType}`
   if (claims.iss !== issuer) return 'it is of another issuer'
-  if (!Number.isInteger(claims.exp) || Number(claims.exp) * 1000 <= now) return 'it has expired'
+  if (!Number.isInteger(claims.exp) || Number(claims.exp) * 1000 <= calendar) return 'it has expired'
   return undefined
+}
+
+function explainKey(kid: unknown, keys: readonly SigningKeyFacts[]): string {
+  const key = keys.find((candidate) => candidate.kid === kid)
+  if (key === undefined) return 'its key is none of ours'
+  if (key.state === 'compromised') return 'its key was revoked as compromised'
+  return key.state === 'retired'
+    ? 'its key is retired, and whatever it signed is dead'
+    : 'its key is of another algorithm'
 }
 
 function findRecordFault(claims: Json, record: IssuanceRecord | undefined): string | undefined {

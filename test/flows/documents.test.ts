@@ -185,6 +185,7 @@ describe('health and metrics', () => {
       ['store', true],
       ['keys', true],
       ['issuer', true],
+      ['rotation', true],
     ])
     expect((await request(`${server.url}/metrics`)).text).toContain('mayfly_signing_keys{alg="ES256",state="active"} 1')
   })

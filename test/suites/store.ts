@@ -4,13 +4,12 @@ import type { IssuanceRecord } from '../../src/audit/event.ts'
 import type { ClientSettings } from '../../src/client/client.ts'
 import { generateSecret } from '../../src/client/client-secret.ts'
 import type { NewSecret } from '../../src/client/client-store.ts'
-import type { KeyMaterial } from '../../src/key/key-store.ts'
-import { makeSigningKey } from '../../src/key/provision.ts'
-import { makeRootKey, wrapRootKey } from '../../src/key/root-key.ts'
+import type { FirstKeys } from '../../src/key/key-store.ts'
 import type { Clock } from '../../src/lib/clock.ts'
 import { makeRequestId, makeUlid } from '../../src/lib/id.ts'
 import { StoreUnavailable } from '../../src/lib/store-error.ts'
 import type { Store } from '../../src/store/store.ts'
+import { makeFirstRing } from '../support/ring.ts'
 import { ManualClock } from '../support/server.ts'
 
 /** How the suite gets at one kind of store. Everything that it opens is closed with the test. */
@@ -62,16 +61,7 @@ function issuance(clock: Clock, more: Partial<IssuanceRecord> = {}): IssuanceRec
   }
 }
 
-async function makeKeys(storeId: string, now: number): Promise<KeyMaterial> {
-  const root = makeRootKey(1)
-  const master = new Uint8Array(32)
-  const key = await makeSigningKey(root, storeId, 'ES256', now)
-  return {
-    storeId,
-    rootKeys: [wrapRootKey(root, master, storeId)],
-    signingKeys: [{ ...key, state: 'active', activatedAt: now }, await makeSigningKey(root, storeId, 'ES256', now)],
-  }
-}
+const makeKeys = (storeId: string, now: number): Promise<FirstKeys> => makeFirstRing(storeId, { now, staged: true })
 
 /** Runs the contract suite on one kind of store. */
 export function testStore(name: string, under: StoreUnderTest): void {

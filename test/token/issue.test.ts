@@ -12,6 +12,7 @@ import type { Store } from '../../src/store/store.ts'
 import { type Fence, TokenIssuer, type TokenOrder, type TokenSettings } from '../../src/token/issue.ts'
 import { makeClient } from '../support/client.ts'
 import { temporaryFolder } from '../support/process.ts'
+import { defaultTiming } from '../support/ring.ts'
 import { addClient, addResource, api, claimsOf, headerOf, ManualClock } from '../support/server.ts'
 
 const issuer = 'https://tokens.example.test'
@@ -36,7 +37,7 @@ async function start(): Promise<Setting> {
   const folder = temporaryFolder()
   const store = openStore(join(folder, 'mayfly.db'), { create: true, examine: false, clock })
   onTestFinished(() => store.close())
-  const { masterKey } = await provisionKeys(store, join(folder, 'master.key'), clock)
+  const { masterKey } = await provisionKeys(store, join(folder, 'master.key'), defaultTiming, clock)
   await addResource(store)
   await addClient(store, 'billing')
   const material = await store.readKeys()

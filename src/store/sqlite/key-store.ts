@@ -1,16 +1,38 @@
 import { z } from 'zod/mini'
-import type { KeyMaterial, KeyStore } from '../../key/key-store.ts'
+import type { Change, ChangeRecord } from '../../audit/event.ts'
+import type { FirstKeys, KeyMaterial, KeyStore, RememberedTiming, RingChange } from '../../key/key-store.ts'
+import type { RingMark, RingMoment } from '../../key/ring-clock.ts'
+import type { WrappedRootKey } from '../../key/root-key.ts'
 import { isSigningAlg } from '../../key/signer.ts'
 import {
+  isPublished,
   KeyMaterialError,
   type KeyState,
   keyStates,
   type PublicJwk,
+  type SigningKeyFacts,
   type StoredSigningKey,
 } from '../../key/signing-key.ts'
 import { type Changed, type Connection, read } from './connection.ts'
-import { asc, inArray } from './drizzle.ts'
-import { installation, rootKey, signingKey } from './schema.ts'
+import { and, asc, eq, inArray, notInArray, sql } from './drizzle.ts'
+import { installation, ringMark, rootKey, signingKey } from './schema.ts'
+
+type Row = typeof signingKey.$inferSelect
+
+type Event = Change & Pick<ChangeRecord, 'detail'>
+
+const published = keyStates.filter(isPublished)
+
+// SQLite's empty blob: the private half of a key that will never sign again is no longer there.
+const erased = Buffer.alloc(0)
+
+/** Somebody else changed the ring first: what this change did so far is undone. */
+class RingMoved extends Error {
+  constructor() {
+    super('the ring moved')
+    this.name = 'RingMoved'
+  }
+}
 
 const members = { kid: z.string(), use: z.literal('sig') }
 // Strict: a private member in a published key would be served to the world.
@@ -27,39 +49,46 @@ const publicJwk = z.union([
 ])
 
 export function createKeyStore(connection: Connection): KeyStore {
-  const { db, clock } = connection
+  const { db, acts, clock } = connection
   const selectInstallation = db.select().from(installation).prepare()
   const selectRoots = db.select().from(rootKey).orderBy(asc(rootKey.version)).prepare()
+  const selectMark = db.select().from(ringMark).prepare()
   const selectPublished = db
     .select()
     .from(signingKey)
-    .where(inArray(signingKey.state, ['staged', 'active', 'retiring']))
+    .where(inArray(signingKey.state, published))
     .orderBy(asc(signingKey.createdAt), asc(signingKey.kid))
     .prepare()
+
+  const readMark = (): RingMark => {
+    const { highWater = 0, running = 0, resets = 0 } = selectMark.get() ?? {}
+    return { highWater, running, resets }
+  }
 
   const readKeys = (): KeyMaterial | undefined => {
     const row = selectInstallation.get()
     if (row === undefined) return undefined
     const { storeId } = row
-    return { storeId, rootKeys: selectRoots.all(), signingKeys: selectPublished.all().map(toSigningKey) }
+    const rootKeys = selectRoots.all().map(({ version, wrapped }) => ({ version, wrapped }))
+    return { storeId, rootKeys, signingKeys: selectPublished.all().map(toSigningKey), ringMark: readMark() }
   }
 
-  const claim = (material: KeyMaterial): Changed<boolean> => {
+  const claim = (keys: FirstKeys): Changed<boolean> => {
     if (selectInstallation.get() !== undefined) return { value: false, events: [] }
     const createdAt = clock.nowMilliseconds()
-    const { storeId } = material
+    const { storeId } = keys
     db.insert(installation).values({ id: 1, storeId, createdAt }).run()
-    for (const { version, wrapped } of material.rootKeys) {
+    for (const { version, wrapped } of keys.rootKeys) {
       db.insert(rootKey)
         .values({ version, wrapped: Buffer.from(wrapped), createdAt })
         .run()
     }
-    for (const key of material.signingKeys) db.insert(signingKey).values(toRow(key)).run()
+    for (const key of keys.signingKeys) db.insert(signingKey).values(toRow(key)).run()
     return {
       value: true,
       events: [
         { type: 'store.claimed', storeId },
-        ...material.signingKeys.map(({ kid, alg, state }) => ({
+        ...keys.signingKeys.map(({ kid, alg, state }) => ({
           type: state === 'active' ? ('key.activated' as const) : ('key.staged' as const),
           kid,
           detail: { alg },
@@ -68,13 +97,209 @@ export function createKeyStore(connection: Connection): KeyStore {
     }
   }
 
+  const move = ({ kid, from, to }: RingChange['moves'][number], { at, reason }: RingChange): Event => {
+    const { changes } = db
+      .update(signingKey)
+      .set({ state: to, ...momentOf(to, at) })
+      .where(and(eq(signingKey.kid, kid), eq(signingKey.state, from)))
+      .run()
+    if (changes !== 1) throw new RingMoved()
+    return { type: eventOf[to], kid, detail: { from, reason } }
+  }
+
+  const add = (key: RingChange['adds'][number], cachedSeconds: number, change: RingChange): Event => {
+    const { at, timing, reason } = change
+    const { kid, alg, state } = key
+    if (
+      db
+        .select()
+        .from(signingKey)
+        .where(and(eq(signingKey.alg, alg), eq(signingKey.state, state)))
+        .get()
+    ) {
+      throw new RingMoved()
+    }
+    const row = toRow({
+      ...key,
+      createdAt: at.now,
+      publishedAt: at.now,
+      publishedRunning: at.running,
+      cachedSeconds,
+      maxTtlSeconds: timing.accessTokenMaxTtlSeconds,
+      maxAgeSeconds: timing.jwksMaxAgeSeconds,
+      ...(state === 'active' ? { activatedAt: at.now } : {}),
+    })
+    db.insert(signingKey).values(row).run()
+    return { type: eventOf[state], kid, detail: { alg, reason } }
+  }
+
+  const changeRing = (change: RingChange): Changed<boolean> => {
+    // What was published until now may be cached for so long.
+    const ages = selectPublished.all().map((key) => key.maxAgeSeconds)
+    const cachedSeconds = Math.max(change.timing.jwksMaxAgeSeconds, ...ages)
+    const moved = change.moves.map((each) => move(each, change))
+    const added = change.adds.map((each) => add(each, cachedSeconds, change))
+    raiseMark({ highWater: change.at.now, running: change.at.running, resets: change.at.resets })
+    return { value: true, events: [...moved, ...added] }
+  }
+
+  const raiseMark = ({ highWater, running, resets }: RingMark): void => {
+    // Whoever has not heard of a reset yet must not undo it.
+    db.update(ringMark)
+      .set({
+        highWater: sql`max(${ringMark.highWater}, ${highWater})`,
+        running: sql`max(${ringMark.running}, ${running})`,
+      })
+      .where(eq(ringMark.resets, resets))
+      .run()
+  }
+
+  const requestRotation = (kid: string, at: RingMoment): Changed<boolean> => {
+    const where = and(eq(signingKey.kid, kid), eq(signingKey.state, 'active'))
+    const row = db.select().from(signingKey).where(where).get()
+    if (row === undefined) return { value: false, events: [] }
+    if (row.rotationRequestedAt !== null) return { value: true, events: [] }
+    db.update(signingKey).set({ rotationRequestedAt: at.now }).where(where).run()
+    return { value: true, events: [{ type: 'key.rotation_requested', kid }] }
+  }
+
+  const rememberTiming = (timing: RememberedTiming): Changed<undefined> => {
+    const { accessTokenMaxTtlSeconds: ttl, jwksMaxAgeSeconds: age } = timing
+    const short = selectPublished.all().filter((key) => key.maxTtlSeconds < ttl || key.maxAgeSeconds < age)
+    const events = short.map((key): Event => {
+      const maxTtlSeconds = Math.max(key.maxTtlSeconds, ttl)
+      const maxAgeSeconds = Math.max(key.maxAgeSeconds, age)
+      db.update(signingKey).set({ maxTtlSeconds, maxAgeSeconds }).where(eq(signingKey.kid, key.kid)).run()
+      return { type: 'key.timing_raised', kid: key.kid, detail: { maxTtlSeconds, maxAgeSeconds } }
+    })
+    return { value: undefined, events }
+  }
+
+  const resetCalendar = (now: number): Changed<undefined> => {
+    const { highWater } = readMark()
+    // The least of a NULL and anything is NULL.
+    db.update(signingKey)
+      .set({
+        createdAt: sql`min(${signingKey.createdAt}, ${now})`,
+        publishedAt: sql`min(${signingKey.publishedAt}, ${now})`,
+        activatedAt: sql`min(${signingKey.activatedAt}, ${now})`,
+        rotationRequestedAt: sql`min(${signingKey.rotationRequestedAt}, ${now})`,
+        retiringAt: sql`min(${signingKey.retiringAt}, ${now})`,
+      })
+      .where(inArray(signingKey.state, published))
+      .run()
+    db.update(ringMark)
+      .set({ highWater: now, resets: sql`${ringMark.resets} + 1` })
+      .run()
+    return { value: undefined, events: [{ type: 'calendar.reset', detail: { before: highWater, after: now } }] }
+  }
+
+  const rewrap = (roots: readonly WrappedRootKey[]): Changed<boolean> => {
+    const stored = selectRoots.all().map((root) => root.version)
+    if (stored.join() !== roots.map((root) => root.version).join()) return { value: false, events: [] }
+    for (const { version, wrapped } of roots) {
+      db.update(rootKey)
+        .set({ wrapped: Buffer.from(wrapped) })
+        .where(eq(rootKey.version, version))
+        .run()
+    }
+    return { value: true, events: roots.map(({ version }) => ({ type: 'root.rewrapped', rootVersion: version })) }
+  }
+
+  const replaceRoot = (
+    { version, wrapped }: WrappedRootKey,
+    keys: readonly { readonly kid: string; readonly encryptedPrivateKey: Uint8Array }[],
+  ): Changed<boolean> => {
+    const kids = selectPublished.all().map((key) => key.kid)
+    const known = selectRoots.all().map((root) => root.version)
+    if (
+      kids.toSorted().join() !==
+        keys
+          .map((key) => key.kid)
+          .toSorted()
+          .join() ||
+      known.includes(version)
+    ) {
+      return { value: false, events: [] }
+    }
+    db.insert(rootKey)
+      .values({ version, wrapped: Buffer.from(wrapped), createdAt: clock.nowMilliseconds() })
+      .run()
+    for (const { kid, encryptedPrivateKey } of keys) {
+      db.update(signingKey)
+        .set({ encryptedPrivateKey: Buffer.from(encryptedPrivateKey) })
+        .where(eq(signingKey.kid, kid))
+        .run()
+    }
+    // Keys that are over have no private half any more, so the old root has nothing left to open.
+    db.update(signingKey).set({ rootVersion: version }).run()
+    db.delete(rootKey)
+      .where(notInArray(rootKey.version, [version]))
+      .run()
+    return { value: true, events: [{ type: 'root.replaced', rootVersion: version }] }
+  }
+
   return {
     readKeys: () => read(readKeys),
-    claimKeys: (material, by) => connection.change(by, () => claim(material)),
+    listKeys: () =>
+      read(() =>
+        db
+          .select()
+          .from(signingKey)
+          .orderBy(asc(signingKey.createdAt), asc(signingKey.kid))
+          .all()
+          .map((row) => toFacts(row)),
+      ),
+    claimKeys: (keys, by) => connection.change(by, () => claim(keys)),
+    changeRing: (change, by) => connection.change(by, () => changeRing(change)).catch(falseIfMoved),
+    requestRotation: (kid, at, by) => connection.change(by, () => requestRotation(kid, at)),
+    rememberTiming: (timing, by) => connection.change(by, () => rememberTiming(timing)),
+    noteRingMark: (mark) =>
+      acts.submit({
+        single: false,
+        run: () => {
+          raiseMark(mark)
+          return readMark()
+        },
+      }),
+    resetCalendar: (now, by) => connection.change(by, () => resetCalendar(now)),
+    rewrapRoots: (roots, by) => connection.change(by, () => rewrap(roots)),
+    replaceRoot: (root, keys, by) => connection.change(by, () => replaceRoot(root, keys)),
   }
 }
 
-function toRow(key: StoredSigningKey): typeof signingKey.$inferInsert {
+const eventOf = {
+  staged: 'key.staged',
+  active: 'key.activated',
+  retiring: 'key.retiring',
+  retired: 'key.retired',
+  compromised: 'key.compromised',
+} as const satisfies Record<KeyState, Change['type']>
+
+function momentOf(state: KeyState, { now, running, wall }: RingMoment): Partial<typeof signingKey.$inferInsert> {
+  switch (state) {
+    case 'staged':
+      return { publishedAt: now, publishedRunning: running }
+    case 'active':
+      return { activatedAt: now, rotationRequestedAt: null }
+    case 'retiring':
+      // While the wall clock stands ahead of the calendar, tokens are dated by it.
+      return { retiringAt: Math.max(now, wall), retiringRunning: running }
+    case 'retired':
+      return { retiredAt: now, encryptedPrivateKey: erased }
+    case 'compromised':
+      return { compromisedAt: now, encryptedPrivateKey: erased }
+  }
+}
+
+function falseIfMoved(error: unknown): false {
+  if (error instanceof RingMoved) return false
+  throw error
+}
+
+function toRow(
+  key: StoredSigningKey | (RingChange['adds'][number] & Omit<SigningKeyFacts, 'state'>),
+): typeof signingKey.$inferInsert {
   return {
     ...key,
     publicJwk: JSON.stringify(key.publicJwk),
@@ -82,7 +307,11 @@ function toRow(key: StoredSigningKey): typeof signingKey.$inferInsert {
   }
 }
 
-function toSigningKey(row: typeof signingKey.$inferSelect): StoredSigningKey {
+function toSigningKey(row: Row): StoredSigningKey {
+  return { ...toFacts(row), encryptedPrivateKey: row.encryptedPrivateKey, rootVersion: row.rootVersion }
+}
+
+function toFacts(row: Row): SigningKeyFacts {
   const parsed = parsePublicJwk(row)
   if (
     parsed === undefined ||
@@ -95,16 +324,13 @@ function toSigningKey(row: typeof signingKey.$inferSelect): StoredSigningKey {
       `signing key ${row.kid} in the database is damaged: put back the newest file that \`mayfly db backup\` wrote`,
     )
   }
+  const { publicJwk: _, encryptedPrivateKey: __, rootVersion: ___, alg: ____, state: _____, ...rest } = row
+  const known = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null))
   return {
-    kid: row.kid,
+    ...(known as Omit<SigningKeyFacts, 'alg' | 'state' | 'publicJwk'>),
     alg: row.alg,
     state: row.state,
     publicJwk: parsed,
-    encryptedPrivateKey: row.encryptedPrivateKey,
-    rootVersion: row.rootVersion,
-    createdAt: row.createdAt,
-    publishedAt: row.publishedAt,
-    ...(row.activatedAt === null ? {} : { activatedAt: row.activatedAt }),
   }
 }
 

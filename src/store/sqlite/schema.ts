@@ -45,12 +45,33 @@ export const signingKey = sqliteTable(
     retiringAt: integer('retiring_at'),
     retiredAt: integer('retired_at'),
     compromisedAt: integer('compromised_at'),
+    rotationRequestedAt: integer('rotation_requested_at'),
+    publishedRunning: integer('published_running').notNull().default(0),
+    retiringRunning: integer('retiring_running'),
+    // A key of before these columns may have been published under the longest setting that there is.
+    cachedSeconds: integer('cached_seconds').notNull().default(86_400),
+    maxTtlSeconds: integer('max_ttl_seconds').notNull().default(86_400),
+    maxAgeSeconds: integer('max_age_seconds').notNull().default(86_400),
   },
   (table) => [
     uniqueIndex('signing_key_one_active').on(table.alg).where(sql`${table.state} = 'active'`),
+    uniqueIndex('signing_key_one_staged').on(table.alg).where(sql`${table.state} = 'staged'`),
     check('signing_key_state', sql`${table.state} IN ('staged', 'active', 'retiring', 'retired', 'compromised')`),
     check('signing_key_alg', sql`${table.alg} IN ('ES256', 'RS256')`),
   ],
+)
+
+/** One row: both clocks of the ring (`key/ring-clock.ts`), milliseconds. */
+export const ringMark = sqliteTable(
+  'ring_mark',
+  {
+    id: integer('id').primaryKey(),
+    highWater: integer('high_water').notNull(),
+    running: integer('running').notNull(),
+    /** How often the calendar was set back by hand. */
+    resets: integer('resets').notNull(),
+  },
+  (table) => [check('ring_mark_single', sql`${table.id} = 1`)],
 )
 
 export const resource = sqliteTable('resource', {

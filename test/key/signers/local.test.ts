@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { makeSigningKey } from '../../../src/key/provision.ts'
+import { makeSigningKey } from '../../../src/key/make-key.ts'
 import { decryptPrivateKey, makeRootKey } from '../../../src/key/root-key.ts'
 import { convertDerSignature, createLocalSigner } from '../../../src/key/signers/local.ts'
 import { makePublicJwk } from '../../../src/key/signing-key.ts'
@@ -9,7 +9,7 @@ import { testSigner } from '../../suites/signer.ts'
 
 testSigner('local signer', async (alg) => {
   const root = makeRootKey(1)
-  const { kid, publicJwk, encryptedPrivateKey } = await makeSigningKey(root, 'store', alg, 0)
+  const { kid, publicJwk, encryptedPrivateKey } = await makeSigningKey(root, 'store', alg)
   const der = Buffer.from(decryptPrivateKey(root, 'store', kid, encryptedPrivateKey))
   const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
   return { signer: createLocalSigner(kid, alg, privateKey), publicJwk }
@@ -70,7 +70,7 @@ describe('the conversion of a DER signature', () => {
 
 describe('a public JWK', () => {
   it('refuses a key that cannot sign the algorithm', async () => {
-    const { publicJwk } = await makeSigningKey(makeRootKey(1), 'store', 'ES256', 0)
+    const { publicJwk } = await makeSigningKey(makeRootKey(1), 'store', 'ES256')
     const key = createPublicKey({ key: { ...publicJwk }, format: 'jwk' })
     await expect(makePublicJwk(key, 'RS256')).rejects.toThrow(/cannot sign/)
   })
