@@ -78,6 +78,9 @@ function addCommand(
   })
 }
 
+/** A command has printed its answer, and it is no. */
+class Answered extends Error {}
+
 async function execute(command: Command, args: readonly string[], options: OptionValues): Promise<void> {
   const opened: Store[] = []
   const context = createContext(command, options, opened)
@@ -87,6 +90,7 @@ async function execute(command: Command, args: readonly string[], options: Optio
       await writeOut(`${options.json ? JSON.stringify(printed.json, null, 2) : printed.text}\n`, printed.secretOf)
     }
     if (command.changes) for (const store of opened) context.note(`Changed ${store.location}`)
+    if (printed?.failed === true) throw new Answered()
   } catch (error) {
     if (!(error instanceof StoreUnavailable)) throw error
     const { explainFailure } = await import('../store/open-store.ts')
@@ -178,6 +182,7 @@ function codeOf(error: unknown): string | undefined {
 
 function report(error: unknown, json: boolean): number {
   if (error instanceof CommanderError) return reportParseError(error, json)
+  if (error instanceof Answered) return 1
   const code = codeOf(error)
   const isUse = error instanceof UsageError || error instanceof ConfigError
   const message = error instanceof Error && code !== undefined ? error.message : describeFault(error)

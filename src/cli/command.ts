@@ -27,6 +27,8 @@ export interface Printed {
   readonly text: string
   /** The client whose new secret stands in it. */
   readonly secretOf?: string
+  /** The answer is no: it is printed, and the exit code is 1. */
+  readonly failed?: boolean
 }
 
 /** What a command works with. The only way from it to the process. */

@@ -11,6 +11,15 @@ import { dbAcceptIssuer } from './db-accept-issuer.ts'
 import { dbBackup } from './db-backup.ts'
 import { dbCheck } from './db-check.ts'
 import { dbMigrate } from './db-migrate.ts'
+import { doctor } from './doctor.ts'
+import { keyActivate } from './key-activate.ts'
+import { keyExport } from './key-export.ts'
+import { keyList } from './key-list.ts'
+import { keyRevoke } from './key-revoke.ts'
+import { keyRewrap } from './key-rewrap.ts'
+import { keyRotate } from './key-rotate.ts'
+import { keyRotateRoot } from './key-rotate-root.ts'
+import { keyStage } from './key-stage.ts'
 import { resourceCreate } from './resource-create.ts'
 import { resourceDelete } from './resource-delete.ts'
 import { resourceList } from './resource-list.ts'
@@ -40,12 +49,21 @@ export const commands: readonly Command[] = [
   secretCreate,
   secretList,
   secretRevoke,
+  keyList,
+  keyStage,
+  keyActivate,
+  keyRotate,
+  keyRevoke,
+  keyExport,
+  keyRewrap,
+  keyRotateRoot,
   tokenInspect,
   auditList,
   dbMigrate,
   dbCheck,
   dbBackup,
   dbAcceptIssuer,
+  doctor,
 ]
 
 /** What the nouns stand for, in `--help`. */
@@ -53,6 +71,7 @@ export const nouns: Readonly<Record<string, string>> = {
   resource: 'APIs that tokens are for',
   client: 'workloads that ask for tokens',
   secret: 'what a client proves itself with',
+  key: 'the signing keys',
   token: 'single tokens',
   audit: 'what was issued, refused and changed',
   db: 'the database',

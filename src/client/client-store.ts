@@ -23,6 +23,14 @@ export interface ClientChanges {
   readonly alsoAccept?: ClientSettings['authMethods']
 }
 
+/** A secret with an end. `isLast`: no other secret of its client lives longer. */
+export interface ExpiringSecret {
+  readonly clientId: string
+  readonly secretId: SecretId
+  readonly expiresAt: number
+  readonly isLast: boolean
+}
+
 /**
  * Where clients and their secrets are registered. Each change is one act with its audit record, and moves the registry
  * sequence. A deleted client's id is kept and never given again.
@@ -32,6 +40,8 @@ export interface ClientStore {
   findClient(clientId: string): Promise<Read<Client | undefined>>
   /** By id, those after `after`, at most `limit`. @throws StoreUnavailable */
   listClients(page: { after?: string; limit: number }): Promise<readonly Client[]>
+  /** Secrets of clients that are not disabled, which end by themselves between two moments, the next ones first. @throws StoreUnavailable */
+  listExpiringSecrets(span: { from: number; to: number; limit: number }): Promise<readonly ExpiringSecret[]>
   /** @throws RegistryError `exists`, or `invalid` for an audience or scope that no resource defines; StoreUnavailable */
   createClient(clientId: string, settings: ClientSettings, secret: NewSecret, by: Actor): Promise<Client>
   /** @throws RegistryError `unknown`, `invalid`; StoreUnavailable */

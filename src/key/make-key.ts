@@ -10,6 +10,8 @@ const generate = promisify(generateKeyPair)
 export async function makeSigningKey(root: RootKey, storeId: string, alg: SigningAlg): Promise<NewSigningKey> {
   const { publicKey, privateKey } = await makePair(alg)
   const publicJwk = await makePublicJwk(publicKey, alg)
+  // A kid is typed on command lines, in a hurry: one that looks like an option is not taken.
+  if (publicJwk.kid.startsWith('-')) return makeSigningKey(root, storeId, alg)
   const pkcs8 = privateKey.export({ format: 'der', type: 'pkcs8' })
   const encryptedPrivateKey = encryptPrivateKey(root, storeId, publicJwk.kid, pkcs8)
   return { kid: publicJwk.kid, alg, publicJwk, encryptedPrivateKey, rootVersion: root.version }

@@ -54,7 +54,16 @@ export async function provisionKeys(
   return { masterKey, madeKeys, madeMasterKey: present === undefined }
 }
 
-function checkMasterKey(master: MasterKey | undefined, material: KeyMaterial, path: string): MasterKey {
+/**
+ * The master key, if it is there and opens the store's root keys.
+ *
+ * @throws KeyMaterialError with a sentence that says what to do
+ */
+export function checkMasterKey(
+  master: MasterKey | undefined,
+  material: Pick<KeyMaterial, 'rootKeys' | 'storeId'>,
+  path: string,
+): MasterKey {
   if (master === undefined) {
     throw new KeyMaterialError(
       `the master key ${path} is missing, and the database was made with one: put it back from your backup, or point MAYFLY_MASTER_KEY_FILE at it`,

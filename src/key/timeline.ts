@@ -1,4 +1,5 @@
 /** When each step of a key's life happened and will happen, for people and for metrics. A pure function, as `dueTransitions` is. */
+import { formatSpan } from '../lib/duration.ts'
 import type { RingMoment } from './ring-clock.ts'
 import { keepLeftMilliseconds, leadLeftMilliseconds, rotationDueAt } from './rotate.ts'
 import { type SigningAlg, signingAlgs } from './signer.ts'
@@ -106,12 +107,12 @@ function clockFaults({ now, wall }: RingMoment): readonly string[] {
   const off = Math.round((wall - now) / 1000)
   if (off < -overdueMilliseconds / 1000) {
     return [
-      `the clock of this machine is ${-off} s behind what the database has seen, and no key moves until it catches up: set the clock right, or, if the database is wrong, run \`mayfly doctor --reset-calendar\``,
+      `the clock of this machine is ${formatSpan(-off)} behind what the database has seen, and no key moves until it catches up: set the clock right, or, if the database is wrong, run \`mayfly doctor --reset-calendar\``,
     ]
   }
   if (off > overdueMilliseconds / 1000) {
     return [
-      `the clock of this machine jumped ${off} s ahead while this process ran, and the dates of keys did not follow: if the clock is right now, restart the process`,
+      `the clock of this machine jumped ${formatSpan(off)} ahead while this process ran, and the dates of keys did not follow: if the clock is right now, restart the process`,
     ]
   }
   return []
@@ -130,11 +131,14 @@ function ringFaults(
   if (overdue <= overdueMilliseconds) {
     return staged === undefined ? [`no ${alg} key is staged: run \`mayfly key stage\`, or start a server`] : []
   }
-  const late = `the ${alg} key ${active.kid} should have stopped signing ${Math.round(overdue / 1000)} s ago`
-  const left = staged === undefined ? undefined : leadLeftMilliseconds(staged, moment, timing)
-  if (left === undefined)
+  const late = `the ${alg} key ${active.kid} should have stopped signing ${formatSpan(overdue / 1000)} ago`
+  if (staged === undefined) {
     return [`${late}, and no key is staged behind it: run \`mayfly key stage\`, or start a server`]
+  }
+  const left = leadLeftMilliseconds(staged, moment, timing)
+  // Whoever asked for a rotation was told that it waits for this.
+  if (left > 0 && active.rotationRequestedAt !== undefined) return []
   return left > 0
-    ? [`${late}; the staged key ${staged?.kid} must be published for ${Math.ceil(left / 1000)} s more`]
+    ? [`${late}; the staged key ${staged.kid} must be published for ${formatSpan(left / 1000)} more`]
     : [`${late}, and nothing stands in the way: is a server running, and can it write to the database?`]
 }

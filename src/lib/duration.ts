@@ -19,3 +19,15 @@ export function formatDuration(seconds: number): string {
   }
   return `${seconds}s`
 }
+
+/** A span for people, its two largest units: `23h 59m`, `6m 2s`. */
+export function formatSpan(seconds: number): string {
+  let rest = Math.max(0, Math.round(seconds))
+  const parts: string[] = []
+  for (const unit of ['d', 'h', 'm', 's'] as const) {
+    const count = Math.floor(rest / secondsPerUnit[unit])
+    rest -= count * secondsPerUnit[unit]
+    if (count > 0) parts.push(`${count}${unit}`)
+  }
+  return parts.length === 0 ? '0s' : parts.slice(0, 2).join(' ')
+}

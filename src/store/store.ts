@@ -21,10 +21,25 @@ export interface Store extends RegistryStore, ResourceStore, ClientStore, KeySto
   checkWritable(): Promise<void>
   /** Looks for damage and for what a migration should have done. @returns sentences, none when all is well */
   check(): Promise<readonly string[]>
+  /** How large the store is and how fast it grows, since a moment. @throws StoreUnavailable */
+  readUsage(since: number): Promise<StoreUsage>
   /** Writes a consistent copy, while the store is in use. @throws StoreUnavailable; StoreOpenError when the file exists */
   backup(file: string): Promise<void>
   /** Waits for what is under way, then closes. */
   close(): Promise<void>
+}
+
+/** How large a store is. */
+export interface StoreUsage {
+  readonly bytes: number
+  /** What is left on its disk. */
+  readonly freeBytes: number
+  /** Records of issued tokens, in all and since the moment asked for, and what one of them takes. */
+  readonly issuances: number
+  readonly issuancesSince: number
+  readonly bytesPerIssuance: number
+  /** Files that hold the store and can be read by others than their owner. */
+  readonly openFiles: readonly string[]
 }
 
 /** What the operator may see of a store's work. */

@@ -1,7 +1,7 @@
 import type { Client, ClientSecret, ClientSettings, SecretFacts } from '../../client/client.ts'
 import { maxSecretsPerClient } from '../../client/client.ts'
 import type { SecretId } from '../../client/client-secret.ts'
-import type { ClientChanges, ClientStore, NewSecret } from '../../client/client-store.ts'
+import type { ClientChanges, ClientStore, ExpiringSecret, NewSecret } from '../../client/client-store.ts'
 import { formatCost, isSameCost, parseArgonHash } from '../../client/imported-secret.ts'
 import { RegistryError } from '../../lib/store-error.ts'
 import { isAuthMethod } from '../../oauth/auth-method.ts'
@@ -56,6 +56,22 @@ export function createClientStore(connection: Connection): ClientStore {
       secretsOf.all({ clientId }).map(toSecret),
     )
   }
+
+  const listExpiring = ({ from, to, limit }: { from: number; to: number; limit: number }): ExpiringSecret[] =>
+    db
+      .select({ secretId: clientSecret.secretId, clientId: clientSecret.clientId, expiresAt: clientSecret.expiresAt })
+      .from(clientSecret)
+      .innerJoin(client, eq(client.clientId, clientSecret.clientId))
+      .where(and(eq(client.status, 'active'), gt(clientSecret.expiresAt, from), lt(clientSecret.expiresAt, to)))
+      .orderBy(asc(clientSecret.expiresAt))
+      .limit(limit)
+      .all()
+      .map(({ secretId, clientId, expiresAt }) => {
+        const others = secretsOf.all({ clientId }).filter((other) => other.secretId !== secretId)
+        const isLast = others.every((other) => other.expiresAt !== null && other.expiresAt <= (expiresAt ?? 0))
+        // The query leaves out what has no end.
+        return { clientId, secretId: secretId as SecretId, expiresAt: expiresAt ?? 0, isLast }
+      })
 
   const find = (clientId: string): Client | undefined => {
     const row = byId.get({ clientId })
@@ -245,6 +261,7 @@ export function createClientStore(connection: Connection): ClientStore {
           .all()
           .map(complete),
       ),
+    listExpiringSecrets: (span) => read(() => listExpiring(span)),
     createClient: (clientId, settings, secret, by) => connection.change(by, () => create(clientId, settings, secret)),
     updateClient: (clientId, changes, by) => connection.change(by, () => update(clientId, changes)),
     setClientStatus: (clientId, status, by) => connection.change(by, () => setStatus(clientId, status)),

@@ -1,9 +1,10 @@
-import { statfsSync } from 'node:fs'
+import { existsSync, statfsSync, statSync } from 'node:fs'
 import { parseArgonHash } from '../../client/imported-secret.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { ulidFloor } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { RegistryHead, RegistryStore } from '../../registry/registry-store.ts'
-import type { Store, StoreEvents } from '../store.ts'
+import type { Store, StoreEvents, StoreUsage } from '../store.ts'
 import { ActQueue } from './act-queue.ts'
 import { createAuditStore } from './audit-store.ts'
 import { writeBackup } from './backup.ts'
@@ -18,6 +19,7 @@ import { clientSecret, installation } from './schema.ts'
 import { createTokenStore } from './token-store.ts'
 
 const minFreeBytes = 256 * 1024
+const rowOverheadBytes = 24
 
 /**
  * Opens a store that lies in one SQLite file.
@@ -72,7 +74,7 @@ function createRegistryStore(connection: Connection): RegistryStore {
   }
 }
 
-type WholeStore = Pick<Store, 'location' | 'setIssuer' | 'checkWritable' | 'check' | 'backup' | 'close'>
+type WholeStore = Pick<Store, 'location' | 'setIssuer' | 'checkWritable' | 'check' | 'readUsage' | 'backup' | 'close'>
 
 function createWholeStore(connection: Connection, path: string): WholeStore {
   const { db, sqlite, acts } = connection
@@ -100,11 +102,50 @@ function createWholeStore(connection: Connection, path: string): WholeStore {
       await acts.submit({ single: true, run: () => void touch.run() })
     },
     check: () => read(() => checkDatabase(connection)),
+    readUsage: (since) => read(() => readUsage(connection, path, since)),
     backup: async (file) => writeBackup(sqlite, file),
     close: async () => {
       await acts.drain()
       sqlite.close()
     },
+  }
+}
+
+function readUsage({ sqlite }: Connection, path: string, since: number): StoreUsage {
+  const { bavail, bsize } = statfsSync(path)
+  const files = [path, `${path}-wal`].filter((file) => existsSync(file))
+  const count = (where: string, ...values: string[]): number =>
+    sqlite
+      .prepare(`SELECT count(*) FROM issuance ${where}`)
+      .pluck()
+      .get(...values) as number
+  // The newest records stand for all; a row has some bytes of its own besides its columns.
+  const lengths = [
+    'jti',
+    'client_id',
+    'subject',
+    'grant_type',
+    'secret_id',
+    'audience',
+    'scope',
+    'kid',
+    'request_id',
+    'address',
+  ]
+  const average = sqlite
+    .prepare(
+      `SELECT avg(${lengths.map((column) => `coalesce(length(${column}), 0)`).join(' + ')})
+       FROM (SELECT * FROM issuance ORDER BY jti DESC LIMIT 1000)`,
+    )
+    .pluck()
+    .get() as number | null
+  return {
+    bytes: files.reduce((sum, file) => sum + statSync(file).size, 0),
+    freeBytes: bavail * bsize,
+    issuances: count(''),
+    issuancesSince: count('WHERE jti >= ?', ulidFloor(since)),
+    bytesPerIssuance: average === null ? 0 : Math.ceil(average) + rowOverheadBytes,
+    openFiles: files.filter((file) => (statSync(file).mode & 0o077) !== 0),
   }
 }
 

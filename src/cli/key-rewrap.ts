@@ -1,0 +1,44 @@
+import { resolve } from 'node:path'
+import { type Command, CommandFailure, UsageError } from './command.ts'
+import { viewRing } from './open-ring.ts'
+import { printObject } from './print.ts'
+import { textOption } from './values.ts'
+
+/**
+ * The wrapping changes, and nothing else: signing keys, secrets and tokens stay. First the new file is there, whole and
+ * flushed, then one transaction wraps every root anew. A crash before it leaves the old key in force, and the new file is
+ * used by the next try; a crash after it leaves the new one in force.
+ */
+export const keyRewrap: Command = {
+  name: 'key rewrap',
+  summary: 'replace the master key: wrap the root key with the one in another file, which is made if it is not there',
+  options: [{ flags: '--new-master-key <file>', description: 'where the new master key lies or shall lie' }],
+  example: 'mayfly key rewrap --new-master-key keys/master-2.key',
+  changes: true,
+  async run(context, _, options) {
+    const given = textOption(options, 'newMasterKey')
+    if (given === undefined || given === '') throw new UsageError('--new-master-key is missing: it takes a path')
+    const file = resolve(given)
+    const { store, material } = await viewRing(context)
+    const { createMasterKey, readMasterKey } = await import('../key/master-key-file.ts')
+    const { checkMasterKey } = await import('../key/provision.ts')
+    const { unwrapRootKey, wrapRootKey } = await import('../key/root-key.ts')
+    const { masterKeyFile } = context.settings
+    const old = checkMasterKey(readMasterKey(masterKeyFile), material, masterKeyFile)
+    const present = readMasterKey(file)
+    if (present !== undefined && Buffer.compare(present, old) === 0) {
+      throw new CommandFailure(`${file} holds the master key that is in force: give the path of another, or of none`)
+    }
+    const fresh = present ?? createMasterKey(file)
+    const { storeId } = material
+    const roots = material.rootKeys.map((root) => wrapRootKey(unwrapRootKey(root, old, storeId), fresh, storeId))
+    if (!(await store.rewrapRoots(roots, context.actor))) {
+      throw new CommandFailure('the root key changed meanwhile and nothing was done: try again')
+    }
+    return printObject({ new_master_key_file: file, old_master_key_file: masterKeyFile, root_keys: roots.length }, [
+      '',
+      `From now on the database opens with ${file} alone: set MAYFLY_MASTER_KEY_FILE to it, or put it in the old one's place, before`,
+      'the next start. Servers that run go on. Keep the old file as long as you keep backups of before now; then destroy it.',
+    ])
+  },
+}
