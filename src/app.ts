@@ -276,8 +276,9 @@ async function lastWrites(log: Log, ...writes: (() => Promise<void>)[]): Promise
 }
 
 // Small batches with pauses: requests share the transactions, and none of them shall wait for a long one.
-async function prune({ settings, store, clock }: Parts, signal: AbortSignal): Promise<void> {
-  const now = clock.nowMilliseconds()
+async function prune({ settings, store, ringClock }: Parts, signal: AbortSignal): Promise<void> {
+  // A wall clock that jumps ahead must not take the records of live tokens with it.
+  const { now } = ringClock.moment()
   const before = {
     issuance: now - settings.auditIssuanceRetentionSeconds * 1000,
     others: now - settings.auditRetentionSeconds * 1000,

@@ -14,6 +14,9 @@
  */
 import type { Clock } from '../lib/clock.ts'
 
+/** How far, at the most, the stored running time is behind that of a running process. */
+export const saveMilliseconds = 30_000
+
 /** What is stored of both clocks. Milliseconds. */
 export interface RingMark {
   /** The latest moment that the calendar has shown, since the epoch. */

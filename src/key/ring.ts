@@ -66,13 +66,13 @@ export interface OpenerOptions {
 
 /**
  * Opens rings from what lies in the store. It keeps what it opened: a key is decrypted and tested once in the life of
- * a process, however often the registry moves, and a root is unwrapped once, so that a process goes on when the master
- * key is replaced under it.
+ * a process, however often the registry moves, and tested again when it begins to sign. A root is unwrapped once, so that
+ * a process goes on when the master key is replaced under it.
  */
 export class KeyRingOpener {
   readonly #options: OpenerOptions
   readonly #roots = new Map<number, RootKey>()
-  readonly #signers = new Map<string, { signer: Signer; publicJwk: string }>()
+  readonly #signers = new Map<string, { signer: Signer; publicJwk: string; testedActive: boolean }>()
   #master: MasterKey
 
   constructor(master: MasterKey, options: OpenerOptions = {}) {
@@ -115,7 +115,12 @@ export class KeyRingOpener {
     const { kid, alg, publicJwk } = facts
     const published = JSON.stringify(publicJwk)
     const known = this.#signers.get(kid)
-    if (known?.publicJwk === published) return { ...facts, signer: known.signer }
+    const isActive = facts.state === 'active'
+    if (known?.publicJwk === published) {
+      if (isActive && !known.testedActive) await selfTest(known.signer, publicJwk)
+      known.testedActive ||= isActive
+      return { ...facts, signer: known.signer }
+    }
     const root = this.#roots.get(rootVersion)
     if (root === undefined) throw new KeyMaterialError(`root key ${rootVersion} is not in the database`)
     const pkcs8 = decryptPrivateKey(root, storeId, kid, encryptedPrivateKey)
@@ -123,7 +128,7 @@ export class KeyRingOpener {
     const signer = createLocalSigner(kid, alg, privateKey)
     await selfTest(signer, publicJwk)
     const hooked = this.#options.hook?.(signer) ?? signer
-    this.#signers.set(kid, { signer: hooked, publicJwk: published })
+    this.#signers.set(kid, { signer: hooked, publicJwk: published, testedActive: isActive })
     return { ...facts, signer: hooked }
   }
 

@@ -14,13 +14,12 @@ import { describeError, type Log } from '../lib/log.ts'
 import type { KeyStore } from './key-store.ts'
 import { makeSigningKey } from './make-key.ts'
 import type { KeyRing } from './ring.ts'
-import type { RingClock, RingMoment } from './ring-clock.ts'
+import { type RingClock, type RingMoment, saveMilliseconds } from './ring-clock.ts'
 import { dueTransitions, leadLeftMilliseconds, rotationDueAt, type Transition } from './rotate.ts'
 import type { SigningAlg } from './signer.ts'
 import type { NewSigningKey } from './signing-key.ts'
 import type { KeyTiming } from './timing.ts'
 
-const saveMilliseconds = 30_000
 // RSA keys take up to a second to make: the next one is made before it is needed.
 const spareMilliseconds = 60_000
 
@@ -51,7 +50,7 @@ export class KeyScheduler {
     const moment = clock.moment()
     for (const transition of dueTransitions(ring.keys, moment, timing)) await this.#make(transition, ring, moment)
     this.#prepare(ring, moment)
-    if (moment.running - this.#savedRunning >= saveMilliseconds) await this.save()
+    if (moment.running - this.#savedRunning >= saveMilliseconds / 2) await this.save()
   }
 
   /** Stores how far both clocks are. @throws StoreUnavailable */

@@ -139,7 +139,8 @@ export function createKeyStore(connection: Connection): KeyStore {
     const cachedSeconds = Math.max(change.timing.jwksMaxAgeSeconds, ...ages)
     const moved = change.moves.map((each) => move(each, change))
     const added = change.adds.map((each) => add(each, cachedSeconds, change))
-    raiseMark({ highWater: change.at.now, running: change.at.running, resets: change.at.resets })
+    // No calendar shall ever be before what it has stamped.
+    raiseMark({ highWater: change.at.now, running: 0, resets: change.at.resets })
     return { value: true, events: [...moved, ...added] }
   }
 
