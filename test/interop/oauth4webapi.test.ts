@@ -57,7 +57,9 @@ describe.each(cases)('oauth4webapi, by $method after discovery by $algorithm', (
     expect(await validate(token.access_token, other)).toHaveProperty('aud', other)
     await expect(validate(token.access_token, api)).rejects.toThrow(/"aud"/)
   })
+})
 
+describe.each(names)('oauth4webapi, by %s', (method) => {
   it.each([
     { parameters: { scope: 'admin', resource: api }, error: 'invalid_scope' },
     { parameters: { scope: 'read admin', resource: other }, error: 'invalid_scope' },
@@ -66,7 +68,7 @@ describe.each(cases)('oauth4webapi, by $method after discovery by $algorithm', (
     { parameters: { resource: `${api}#fragment` }, error: 'invalid_target' },
     { parameters: { scope: 'read' }, error: 'invalid_target' },
   ])('is told $error for $parameters as a typed error', async ({ parameters, error }) => {
-    const { ask } = await start(method, algorithm)
+    const { ask } = await start(method)
     const refused = await ask({ ...parameters }).catch((thrown: unknown) => thrown)
     expect(refused).toBeInstanceOf(oauth.ResponseBodyError)
     expect(refused).toMatchObject({ code: oauth.RESPONSE_BODY_ERROR, error, status: 400 })

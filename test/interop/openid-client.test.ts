@@ -45,7 +45,9 @@ describe.each(cases)('openid-client, by $method after discovery by $algorithm', 
     })
     expect(payload).toMatchObject({ scope: 'write', client_id: 'strict', sub: 'strict' })
   })
+})
 
+describe.each(names)('openid-client, by %s', (method) => {
   it.each([
     { parameters: { scope: 'admin', resource: api }, error: 'invalid_scope' },
     { parameters: { scope: 'read admin', resource: other }, error: 'invalid_scope' },
@@ -53,7 +55,7 @@ describe.each(cases)('openid-client, by $method after discovery by $algorithm', 
     { parameters: { resource: 'not a uri' }, error: 'invalid_target' },
     { parameters: {}, error: 'invalid_target' },
   ])('is told $error for $parameters as a typed error', async ({ parameters, error }) => {
-    const { configuration } = await start(method, algorithm)
+    const { configuration } = await start(method)
     const refused = await openid
       .clientCredentialsGrant(configuration, { ...parameters })
       .catch((thrown: unknown) => thrown)
@@ -62,7 +64,7 @@ describe.each(cases)('openid-client, by $method after discovery by $algorithm', 
   })
 
   it('is told of two resources at once, for a token has one audience', async () => {
-    const { configuration } = await start(method, algorithm)
+    const { configuration } = await start(method)
     const parameters = new URLSearchParams([
       ['resource', api],
       ['resource', other],
@@ -73,7 +75,7 @@ describe.each(cases)('openid-client, by $method after discovery by $algorithm', 
   })
 
   it('is told that its secret is wrong', async () => {
-    const { wrong } = await start(method, algorithm)
+    const { wrong } = await start(method)
     const refused = await openid.clientCredentialsGrant(wrong, { resource: api }).catch((thrown: unknown) => thrown)
     // RFC 6749 section 5.2: a challenge answers a header, a code answers a body.
     if (method === 'client_secret_basic') {
