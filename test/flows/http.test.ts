@@ -129,6 +129,8 @@ describe('the token endpoint as HTTP', () => {
     ],
     ['text/plain', 'grant_type=client_credentials'],
     ['application/x-www-form-urlencoded; charset=utf-16', 'grant_type=client_credentials'],
+    ['application/x-www-form-urlencoded; charset=utf-8; charset=utf-16', 'grant_type=client_credentials'],
+    ['application/x-www-form-urlencoded; boundary=x', 'grant_type=client_credentials'],
     ['application/x-www-form-urlencoded, text/plain', 'grant_type=client_credentials'],
     ['application/x-www-form-urlencodedx', 'grant_type=client_credentials'],
   ])('HTTP-09 H03 refuses a body of type %s', async (type, body) => {
@@ -152,6 +154,8 @@ describe('the token endpoint as HTTP', () => {
     'application/x-www-form-urlencoded;charset=UTF-8',
     'Application/X-WWW-Form-Urlencoded',
     'application/x-www-form-urlencoded; charset="utf-8"',
+    'application/x-www-form-urlencoded;',
+    'application/x-www-form-urlencoded ; ;charset=utf-8 ;',
   ])('HTTP-10 takes the type %s', async (type) => {
     const { server, client } = await startWithClient()
     const reply = await requestToken(server, grant, { 'content-type': type, authorization: client.basic })
