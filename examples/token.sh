@@ -5,7 +5,7 @@ set -eu
 : "${CLIENT_ID:?set CLIENT_ID}" "${CLIENT_SECRET:?set CLIENT_SECRET}"
 
 reply=$(printf 'user = "%s:%s"\n' "$CLIENT_ID" "$CLIENT_SECRET" |
-  curl --config - --silent --show-error --max-time 5 \
+  curl --config - --silent --show-error --max-time 5 --write-out ' %{http_code}' \
     --data grant_type=client_credentials \
     ${SCOPE:+--data-urlencode "scope=$SCOPE"} \
     ${RESOURCE:+--data-urlencode "resource=$RESOURCE"} \
@@ -14,7 +14,7 @@ reply=$(printf 'user = "%s:%s"\n' "$CLIENT_ID" "$CLIENT_SECRET" |
 # A token has only characters that JSON need not escape.
 token=$(printf '%s' "$reply" | sed -n 's/.*"access_token":"\([A-Za-z0-9._-]*\)".*/\1/p')
 if [ -z "$token" ]; then
-  echo "no token: $reply" >&2
+  echo "no token: ${reply##* } ${reply% *}" >&2
   exit 1
 fi
 echo "$token"

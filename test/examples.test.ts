@@ -1,50 +1,171 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { cleanEnvironment, finish, root } from './support/process.ts'
-import { addClient, addResource, startTestServer } from './support/server.ts'
+import { cleanEnvironment, type Finished, finish, root, temporaryFolder } from './support/process.ts'
+import {
+  addClient,
+  addResource,
+  getToken,
+  startTestServer,
+  type TestClient,
+  type TestServer,
+} from './support/server.ts'
 
 const invoices = 'https://api.example.com'
 
-function example(name: string, args: readonly string[], env: Record<string, string>): ChildProcess {
-  const child = spawn(process.execPath, [join(root, 'examples', name), ...args], {
-    env: cleanEnvironment(env),
+/** An example, how it is run, and what shows that this machine can run it. */
+interface Example {
+  readonly file: string
+  readonly command: readonly string[]
+  readonly probe?: readonly string[]
+}
+
+const services: readonly Example[] = [
+  { file: 'service-node.ts', command: [process.execPath] },
+  { file: 'service-hono.ts', command: [process.execPath] },
+  { file: 'service-jsonwebtoken.ts', command: [process.execPath] },
+  { file: 'service.py', command: ['python3'], probe: ['python3', '-c', 'import jwt, cryptography'] },
+]
+
+const workloads: readonly Example[] = [
+  { file: 'workload.ts', command: [process.execPath] },
+  { file: 'workload.py', command: ['python3'], probe: ['python3', '-c', 'import urllib.request'] },
+  { file: 'workload.go', command: ['go', 'run'], probe: ['go', 'version'] },
+]
+
+const tokenScript: Example = {
+  file: 'token.sh',
+  command: ['sh'],
+  probe: ['sh', '-c', 'command -v curl && command -v sed'],
+}
+
+// `npm test` asks for nothing but npm, so what else an example needs may not be here; then this says which it leaves out.
+const isHere = ({ file, probe }: Example): boolean => {
+  const here = probe === undefined || spawnSync(probe[0] ?? '', probe.slice(1)).status === 0
+  if (!here) process.stderr.write(`examples/${file} is not run: this machine does not pass \`${probe.join(' ')}\`\n`)
+  return here
+}
+const [hereServices, hereWorkloads, hereScripts] = [services, workloads, [tokenScript]].map((all) => all.filter(isHere))
+
+function start({ file, command }: Example, args: readonly string[], env: Record<string, string>): ChildProcess {
+  const [program = '', ...before] = command
+  // `go` keeps what it compiles in a cache below the home, which a test must not rely on.
+  const cache = program === 'go' ? { GOCACHE: join(temporaryFolder(), 'go'), GOFLAGS: '' } : {}
+  const child = spawn(program, [...before, join(root, 'examples', file), ...args], {
+    env: cleanEnvironment({ ...cache, ...env }),
     stdio: 'pipe',
   })
   onTestFinished(() => void child.kill('SIGKILL'))
   return child
 }
 
-async function startService(name: string, issuer: string): Promise<string> {
-  const { stdout } = example(name, [], { ISSUER: issuer, PORT: '0' })
+async function startService(service: Example, issuer: string): Promise<string> {
+  const { stdout } = start(service, [], { ISSUER: issuer, PORT: '0' })
   if (stdout === null) throw new Error('no output')
   for await (const line of createInterface(stdout)) {
     const { port } = JSON.parse(line.replace('listening on ', '')) as { port: number }
     return `http://127.0.0.1:${port}/`
   }
-  throw new Error(`${name} did not start`)
+  throw new Error(`${service.file} did not start`)
 }
 
-describe.each(['service-node.ts', 'service-hono.ts'])('the example %s', (name) => {
-  it('lets in a workload with the scope, and nobody else', async () => {
-    const server = await startTestServer()
-    await addResource(server.store, invoices, ['invoices:read', 'other'])
-    const reader = await addClient(server.store, 'reader', { audiences: [invoices], scopes: ['invoices:read'] })
-    const other = await addClient(server.store, 'other', { audiences: [invoices], scopes: ['other'] })
-    const url = await startService(name, server.issuer)
-    const run = (client: typeof reader) =>
-      finish(
-        example('workload.ts', [url], {
-          ISSUER: server.issuer,
-          CLIENT_ID: client.clientId,
-          CLIENT_SECRET: client.secret,
-        }),
-      )
-    expect((await run(reader)).stdout).toBe('200 {"invoices":[]}\n')
-    expect((await run(other)).stdout).toMatch(/^403/)
-    expect((await run({ ...reader, secret: 'wrong' })).stderr).toContain('no token: 401 invalid_client')
-    expect((await fetch(url)).status).toBe(401)
-    expect((await fetch(url, { headers: { authorization: 'Bearer a.b.c' } })).status).toBe(401)
+interface Scene {
+  readonly server: TestServer
+  readonly reader: TestClient
+  readonly other: TestClient
+}
+
+async function startScene(): Promise<Scene> {
+  const server = await startTestServer()
+  await addResource(server.store, invoices, ['invoices:read', 'other'])
+  const reader = await addClient(server.store, 'reader', { audiences: [invoices], scopes: ['invoices:read'] })
+  const other = await addClient(server.store, 'other', { audiences: [invoices], scopes: ['other'] })
+  return { server, reader, other }
+}
+
+function run(example: Example, { server }: Scene, client: TestClient, ...args: string[]): Promise<Finished> {
+  const env = { ISSUER: server.issuer, CLIENT_ID: client.clientId, CLIENT_SECRET: client.secret }
+  return finish(start(example, args, env))
+}
+
+async function issued({ server }: Scene): Promise<number> {
+  const metrics = await (await fetch(`${server.url}/metrics`)).text()
+  return Number(/^mayfly_tokens_issued_total\{[^}]*\} (\d+)$/m.exec(metrics)?.[1] ?? 0)
+}
+
+const [nodeService] = services as [Example]
+
+describe('the examples', () => {
+  it('run with Node alone, but for those that are in another language', () => {
+    const files = [...(hereServices ?? []), ...(hereWorkloads ?? [])].map(({ file }) => file)
+    expect(files).toEqual(
+      expect.arrayContaining(['service-node.ts', 'service-hono.ts', 'service-jsonwebtoken.ts', 'workload.ts']),
+    )
   })
+
+  it('are all told of in their README, and all of them are run or a unit file', () => {
+    const readme = readFileSync(join(root, 'examples/README.md'), 'utf8')
+    const files = readdirSync(join(root, 'examples')).filter((file) => file !== 'README.md')
+    const known = [...services, ...workloads, tokenScript].map(({ file }) => file)
+    expect(files.toSorted()).toEqual([...known, 'mayfly.service'].toSorted())
+    for (const file of files) expect(readme).toContain(`[${file}](${file})`)
+  })
+})
+
+describe.each(hereServices ?? [])('the example $file', (service) => {
+  it('lets in a token with the scope, and turns away every other', async () => {
+    const { server, reader, other } = await startScene()
+    await addResource(server.store, 'https://other.example.com', ['invoices:read'])
+    const settings = { audiences: ['https://other.example.com'], scopes: ['invoices:read'] }
+    const stranger = await addClient(server.store, 'stranger', settings)
+    const url = await startService(service, server.issuer)
+    const ask = async (authorization?: string) => fetch(url, { headers: authorization ? { authorization } : {} })
+    const good = await getToken(server, reader)
+    const reply = await ask(`Bearer ${good}`)
+    expect([reply.status, await reply.text()]).toEqual([200, '{"invoices":[]}'])
+    expect((await ask(`Bearer ${await getToken(server, other)}`)).status).toBe(403)
+    const tampered = `${good.slice(0, -8)}AAAAAAAA`
+    for (const token of [await getToken(server, stranger), tampered, 'a.b.c', ''])
+      expect((await ask(`Bearer ${token}`)).status, token).toBe(401)
+    expect((await ask(reader.basic)).status).toBe(401)
+    expect((await ask()).status).toBe(401)
+  }, 180_000)
+})
+
+describe.each(hereWorkloads ?? [])('the example $file', (workload) => {
+  it('asks for one token and keeps it', async () => {
+    const scene = await startScene()
+    const url = await startService(nodeService, scene.server.issuer)
+    const { stdout, stderr, code } = await run(workload, scene, scene.reader, url, url, url)
+    expect({ stdout, stderr, code }).toEqual({ stdout: '200 {"invoices":[]}\n'.repeat(3), stderr: '', code: 0 })
+    expect(await issued(scene)).toBe(1)
+    expect((await run(workload, scene, scene.other, url)).stdout).toMatch(/^403/)
+  }, 180_000)
+
+  it('says with which status and code it was refused, and nothing of its secret', async () => {
+    const scene = await startScene()
+    const { stdout, stderr, code } = await run(workload, scene, { ...scene.reader, secret: 'wrong+secret' })
+    expect(stderr).toContain('no token: 401 invalid_client')
+    expect(stderr).not.toContain('wrong')
+    expect({ stdout, code }).toEqual({ stdout: '', code: 1 })
+  }, 180_000)
+})
+
+describe.each(hereScripts ?? [])('the example $file', (script) => {
+  it('prints a token that a service takes', async () => {
+    const scene = await startScene()
+    const url = await startService(nodeService, scene.server.issuer)
+    const { stdout } = await run(script, scene, scene.reader)
+    const reply = await fetch(url, { headers: { authorization: `Bearer ${stdout.trim()}` } })
+    expect(reply.status).toBe(200)
+  }, 180_000)
+
+  it('says with which status and code it was refused', async () => {
+    const scene = await startScene()
+    const { stdout, stderr, code } = await run(script, scene, { ...scene.reader, secret: 'wrong' })
+    expect(stderr).toMatch(/^no token: 401 .*"error":"invalid_client"/)
+    expect({ stdout, code }).toEqual({ stdout: '', code: 1 })
+  }, 180_000)
 })
