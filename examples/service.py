@@ -1,4 +1,4 @@
-"""The same service in Python. Needs PyJWT 2.4 or newer with its cryptography: pip install 'pyjwt[crypto]'"""
+"""The same service in Python. Needs PyJWT (run with 2.6) and cryptography: pip install 'pyjwt[crypto]'"""
 
 import json
 import os
