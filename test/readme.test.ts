@@ -1,23 +1,15 @@
-import { execFileSync, spawn } from 'node:child_process'
-import { cpSync, readFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { cleanEnvironment, finish, freePort, root, temporaryFolder } from './support/process.ts'
+import { copyTree } from './support/tree.ts'
 
 /** The commands of the README, in the order in which they stand there. */
 function shellBlocks(): readonly string[] {
   const readme = readFileSync(join(root, 'README.md'), 'utf8')
   return [...readme.matchAll(/^```sh\n(.*?)^```$/gms)].map((match) => match[1] ?? '')
-}
-
-function copyOfTheTree(): string {
-  const folder = temporaryFolder()
-  const list = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '-z'], { cwd: root })
-  for (const file of list.toString().split('\0').filter(Boolean)) {
-    cpSync(join(root, file), join(folder, file), { recursive: true })
-  }
-  return folder
 }
 
 function childrenOf(pid: number): readonly number[] {
@@ -28,7 +20,7 @@ describe('the README', () => {
   it('leads from a fresh copy of the tree to a token that jose verifies', { timeout: 300_000 }, async () => {
     const [start = '', register = ''] = shellBlocks()
     expect(start.trim()).toBe('npm ci && npm start')
-    const cwd = copyOfTheTree()
+    const cwd = copyTree(temporaryFolder())
     const port = String(await freePort())
     const env = cleanEnvironment({ MAYFLY_PORT: port, npm_config_prefer_offline: 'true', npm_config_audit: 'false' })
 

@@ -16,6 +16,11 @@ const maxStdinBytes = 64 * 1024
 /** How this program is called where it runs. */
 const program = import.meta.url.includes('/node_modules/') ? 'npx mayfly' : 'npx --no mayfly'
 
+// Sentences and examples are written with `mayfly`, which no shell finds unless it was installed for the whole machine.
+function asCalled(text: string): string {
+  return text.replace(/(?<=^|`)mayfly (?=[a-z])/g, `${program} `)
+}
+
 /** Builds the parser from the table of commands. `run` is called with the command that was named. */
 export function buildProgram(
   run: (command: Command, args: readonly string[], options: OptionValues) => Promise<void>,
@@ -62,7 +67,7 @@ function addCommand(
   command: Command,
   run: (command: Command, args: readonly string[], options: OptionValues) => Promise<void>,
 ): void {
-  parser.description(command.summary).addHelpText('after', `\nExample:\n  ${command.example}`)
+  parser.description(command.summary).addHelpText('after', `\nExample:\n  ${asCalled(command.example)}`)
   for (const { name, description } of command.arguments ?? []) parser.argument(name, description)
   for (const { flags, description, repeats } of command.options ?? []) {
     const option = new Option(flags, description)
@@ -204,7 +209,7 @@ function describeFault(error: unknown): string {
 }
 
 function writeError(code: string, message: string, json: boolean): void {
-  const line = harmless(message).replaceAll('\n', '?')
+  const line = harmless(asCalled(message)).replaceAll('\n', '?')
   process.stderr.write(json ? `${JSON.stringify({ error: code, message: line })}\n` : `error: ${line}\n`)
 }
 

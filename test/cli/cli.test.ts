@@ -50,7 +50,7 @@ describe('help', () => {
       text = ''
       command.configureOutput({ writeOut: (part) => (text += part) })
       expect(() => command.outputHelp()).not.toThrow()
-      expect(text, command.name()).toMatch(/Example:\n {2}mayfly /)
+      expect(text, command.name()).toMatch(/Example:\n {2}npx --no mayfly /)
     }
     const help = await mayfly(['client', 'create', '--help'], { cwd: temporaryFolder() })
     expect([help.code, help.stderr]).toEqual([0, ''])
@@ -204,9 +204,9 @@ describe('mayfly client', () => {
 
   it.each([
     [1, ['client', 'create', 'billing', '--audience', api], 'exists', /exists already/],
-    [1, ['client', 'create', 'x', '--audience', 'urn:none'], 'unknown', /mayfly resource create urn:none/],
+    [1, ['client', 'create', 'x', '--audience', 'urn:none'], 'unknown', /`npx --no mayfly resource create urn:none`/],
     [1, ['client', 'create', 'x', '--audience', api, '--scope', 'admin'], 'invalid', /mayfly resource update/],
-    [1, ['client', 'show', 'nobody'], 'unknown', /mayfly client list/],
+    [1, ['client', 'show', 'nobody'], 'unknown', /`npx --no mayfly client list`/],
     [1, ['resource', 'delete', api], 'in_use', /billing/],
     [2, ['client', 'create', 'x'], 'usage', /--audience URI/],
     [2, ['client', 'create', 'two words', '--audience', api], 'usage', /--client-id/],
