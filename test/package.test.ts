@@ -107,7 +107,7 @@ describe('the tarball', () => {
   })
 })
 
-describe('the installed package', () => {
+describe('the installed package', { timeout: 120_000 }, () => {
   it('prints help and version through npx', async () => {
     expect((await run(project, 'npx', 'mayfly', '--help')).stdout).toMatch(/^Usage: mayfly /)
     expect((await run(project, 'npx', 'mayfly', '--version')).stdout).toBe(`${packedVersion()}\n`)

@@ -70,7 +70,7 @@ function addCommand(
   parser.description(command.summary).addHelpText('after', `\nExample:\n  ${asCalled(command.example)}`)
   for (const { name, description } of command.arguments ?? []) parser.argument(name, description)
   for (const { flags, description, repeats } of command.options ?? []) {
-    const option = new Option(flags, description)
+    const option = new Option(flags, repeats ? `${description}; repeats` : description)
     if (repeats)
       option.argParser((value: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), value])
     parser.addOption(option)

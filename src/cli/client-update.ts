@@ -11,7 +11,8 @@ export const clientUpdate: Command = {
   arguments: [{ name: '<id>', description: 'its client_id' }],
   options: [
     { flags: '--name <name>', description: 'what people call it' },
-    ...clientOptions,
+    // What is not named stays as it is, so the defaults of a new client do not apply.
+    ...clientOptions.map((option) => ({ ...option, description: option.description.replace(/ \(default: .+\)$/, '') })),
     {
       flags: '--also-accept <method>',
       description: 'another way to prove itself, beside the registered one',

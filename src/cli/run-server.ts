@@ -26,7 +26,7 @@ export async function runServer(context: CommandContext, dev: boolean): Promise<
     const server = await startServer(settings, { log })
     process.stdout.write(`mayfly listening on ${server.url}\n`)
     try {
-      if (folder === undefined) printFirstSteps(context, settings, server)
+      if (folder === undefined) await printFirstSteps(context, settings, server)
       else await printDevClient(server)
       await ended
     } finally {
@@ -57,17 +57,19 @@ function devSettings(settings: Settings, folder: string): Settings {
   return { ...settings, databasePath: join(folder, 'mayfly.db'), masterKeyFile: join(folder, 'master.key') }
 }
 
-function printFirstSteps(context: CommandContext, settings: Settings, server: RunningServer): void {
-  const { madeKeys, madeMasterKey } = server.prepared.provisioned
+// Until a resource is registered no token can be had, so each start says how, not only the one that made the keys: that
+// one may have ended without saying anything, because the port was taken.
+async function printFirstSteps(context: CommandContext, settings: Settings, server: RunningServer): Promise<void> {
+  const { store, provisioned } = server.prepared
   if (server.issuer !== server.url) process.stdout.write(`issuer ${server.issuer}\n`)
   if (server.metricsUrl !== undefined) process.stdout.write(`metrics on ${server.metricsUrl}/metrics\n`)
-  if (!madeKeys) return
+  if (!provisioned.madeKeys && (await store.listResources()).length > 0) return
   process.stdout.write(
     [
       '',
-      'First start. Made:',
+      provisioned.madeKeys ? 'First start. Made:' : 'No resource is registered yet. In use:',
       `  database      ${settings.databasePath}`,
-      `  master key    ${settings.masterKeyFile}${madeMasterKey ? '' : ' (was there)'}`,
+      `  master key    ${settings.masterKeyFile}${provisioned.madeKeys && !provisioned.madeMasterKey ? ' (was there)' : ''}`,
       '  signing keys  ES256 and RS256, one active and one staged each',
       '',
       'Keep a copy of the master key apart from the database. Next, in another terminal:',

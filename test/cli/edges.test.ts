@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Finished, mayfly, mayflyJson, temporaryFolder } from '../support/process.ts'
+import { type Finished, mayfly, mayflyJson, serve, temporaryFolder } from '../support/process.ts'
 
 const api = 'https://api.example.test'
 const eraseScreen = '\u001b[2J'
@@ -137,5 +137,33 @@ describe('the database of a command', () => {
     expect([ended.code, ended.stdout]).toEqual([1, ''])
     expect(JSON.parse(ended.stderr)).toMatchObject({ error: 'database' })
     expect(readdirSync(folder)).toEqual([])
+  })
+})
+
+describe('mayfly serve', () => {
+  it('says how to begin until a resource is registered, also when another start made the keys', async () => {
+    const folder = temporaryFolder()
+    await mayflyJson(['db', 'migrate'], { cwd: folder })
+    const first = await serve({ cwd: folder })
+    await first.end('SIGTERM')
+    expect(first.output()).toContain('No resource is registered yet. In use:\n')
+    expect(first.output()).toContain('  npx --no mayfly resource create https://api.example.com --scope ')
+    await mayflyJson(['resource', 'create', 'https://api.example.com'], { cwd: folder })
+    const second = await serve({ cwd: folder })
+    await second.end('SIGTERM')
+    expect(second.output()).not.toContain('resource create')
+  })
+})
+
+describe('help', () => {
+  it('says which options repeat, and gives no default to a change', async () => {
+    const helpOf = async (verb: string) => {
+      const { stdout } = await mayfly(['client', verb, '--help'], { cwd: temporaryFolder() })
+      return stdout.replaceAll(/\s+/g, ' ')
+    }
+    const [create, update] = [await helpOf('create'), await helpOf('update')]
+    for (const help of [create, update]) expect(help).toContain('a resource that it may have tokens for; repeats')
+    expect(create).toContain('(default: client_secret_basic)')
+    expect(update).not.toContain('default:')
   })
 })
