@@ -188,6 +188,22 @@ describe('an access token', () => {
     expect(headerOf(await getToken(whole.server, whole.client)).alg).toBe('RS256')
   })
 
+  it('AT-08 G01 is no credential of a client, wherever it is put', async () => {
+    const { server, client } = await startWithClient()
+    const post = await addClient(server.store, 'post', { authMethods: ['client_secret_post'] })
+    const token = await getToken(server, client)
+    const type = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+    for (const [form, headers, status] of [
+      [{ client_assertion: token, client_assertion_type: type }, {}, 400],
+      [{ client_id: post.clientId, client_secret: token }, {}, 400],
+      [{}, { authorization: `Bearer ${token}` }, 401],
+      [{}, { authorization: `Basic ${Buffer.from(`billing:${token}`).toString('base64')}` }, 401],
+    ] as const) {
+      const reply = await requestToken(server, { ...grant, ...form }, headers)
+      expect([reply.status, reply.json.error]).toEqual([status, 'invalid_client'])
+    }
+  })
+
   it('lives as long as the least of resource and client say, at most as the server allows', async () => {
     const server = await startTestServer({ env: { MAYFLY_ACCESS_TOKEN_TTL: '4m', MAYFLY_ACCESS_TOKEN_MAX_TTL: '10m' } })
     const lifetime = async (resourceTtl: number | undefined, clientTtl: number | undefined): Promise<number> => {

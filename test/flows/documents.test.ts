@@ -154,6 +154,36 @@ describe('the metadata', () => {
       expect((await request(`${server.url}${path}`)).status).toBe(404)
   })
 
+  it('MD-05 I24 refuses every authentication method that is not advertised', async () => {
+    const { server, client } = await startWithClient()
+    const form = { grant_type: 'client_credentials', client_id: client.clientId }
+    const assertion = { client_assertion: await getToken(server, client) }
+    const bearer = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+    for (const unadvertised of [
+      form,
+      { ...form, client_secret: client.secret },
+      { ...form, ...assertion, client_assertion_type: bearer },
+      { ...form, ...assertion, client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-spiffe' },
+      { ...form, ...assertion },
+    ]) {
+      const reply = await requestToken(server, unadvertised)
+      expect([reply.status, reply.json.error]).toEqual([400, 'invalid_client'])
+    }
+  })
+
+  it('MD-04 MD-06 has no member of a feature that is not there', async () => {
+    const { server } = await startWithClient()
+    for (const name of ['oauth-authorization-server', 'openid-configuration']) {
+      const { json } = await request(`${server.url}/.well-known/${name}`)
+      const features =
+        /signing_alg_values_supported|dpop|mtls|tls_client|authorization_details|introspection|revocation/
+      const members = Object.keys(json).filter(
+        (member) => features.test(member) || /status_list|registration|protected_resources|device|par/.test(member),
+      )
+      expect(members).toEqual(name === 'openid-configuration' ? ['id_token_signing_alg_values_supported'] : [])
+    }
+  })
+
   it('has in the OpenID document what discovery readers insist on', async () => {
     const { server } = await startWithClient()
     const { json } = await request(`${server.url}/.well-known/openid-configuration`)

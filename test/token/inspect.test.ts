@@ -1,3 +1,4 @@
+import { createHmac, createPublicKey } from 'node:crypto'
 import fc from 'fast-check'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
@@ -198,6 +199,52 @@ describe('the inspection of a token', () => {
     const { inspect, forge, token } = await start()
     const forged = await forge({ ...claimsOf(token), ...claims }, header)
     await expect(inspect(forged)).resolves.toMatchObject({ active: false, reason })
+  })
+
+  it.each([
+    'client-authentication+jwt',
+    'dpop+jwt',
+    'oauth-id-jag+jwt',
+    'secevent+jwt',
+    'statuslist+jwt',
+    'token-introspection+jwt',
+    'application/at+jwt',
+    'AT+JWT',
+  ])('AT-08 J18 rejects typ %s on the claims of our token, though our key signed it', async (typ) => {
+    const { inspect, forge, token } = await start()
+    await expect(inspect(await forge(claimsOf(token)))).resolves.toMatchObject({ active: true })
+    await expect(inspect(await forge(claimsOf(token), { typ }))).resolves.toMatchObject({
+      active: false,
+      reason: 'its typ is not at+jwt',
+    })
+  })
+
+  it.each(['ES256', 'RS256'])(
+    'AT-09 J01 rejects HS256 keyed with our public %s key, in every spelling',
+    async (alg) => {
+      const { server, inspect, token } = await start()
+      const material = await server.store.readKeys()
+      const jwk = material?.signingKeys.find(({ publicJwk }) => publicJwk.alg === alg)?.publicJwk
+      const pem = createPublicKey({ key: { ...jwk }, format: 'jwk' })
+        .export({ type: 'spki', format: 'pem' })
+        .toString()
+      const der = Buffer.from(pem.replaceAll(/-----.+-----|\n/g, ''), 'base64')
+      for (const secret of [pem, pem.trimEnd(), ` ${pem}`, der, JSON.stringify(jwk)]) {
+        const input = `${encode({ typ: 'at+jwt', alg: 'HS256', kid: jwk?.kid })}.${encode(claimsOf(token))}`
+        const found = await inspect(`${input}.${createHmac('sha256', secret).update(input).digest('base64url')}`)
+        expect(found).toMatchObject({ active: false, reason: expect.any(String) })
+      }
+    },
+  )
+
+  it('AT-09 rejects the kid of a key of another algorithm, whichever alg the header names', async () => {
+    const { server, inspect, forge, token } = await start()
+    const material = await server.store.readKeys()
+    const kid = material?.signingKeys.find(({ publicJwk }) => publicJwk.alg === 'RS256')?.publicJwk.kid
+    for (const header of [{ kid }, { kid, alg: 'RS256' }, { alg: 'RS256' }]) {
+      const found = await inspect(await forge(claimsOf(token), header))
+      expect(found, JSON.stringify(header)).toMatchObject({ active: false, reason: expect.any(String) })
+    }
   })
 
   it('says that ours is of another issuer when the database was given to one', async () => {
