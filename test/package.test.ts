@@ -49,7 +49,7 @@ beforeAll(async () => {
   await run(project, 'npm', 'install', ...quickly, join(folder, packed.filename))
 }, 240_000)
 
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => rmSync(folder, { recursive: true, force: true }), 240_000)
 
 describe('the tarball', () => {
   it('holds what runs and what is read, and nothing else', () => {

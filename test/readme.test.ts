@@ -1,15 +1,25 @@
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { cleanEnvironment, finish, freePort, root, temporaryFolder } from './support/process.ts'
 import { copyTree } from './support/tree.ts'
 
-/** The commands of the README, in the order in which they stand there. */
-function shellBlocks(): readonly string[] {
+/** The code of one language in the README, in the order in which it stands there. */
+function blocks(language: string): readonly string[] {
   const readme = readFileSync(join(root, 'README.md'), 'utf8')
-  return [...readme.matchAll(/^```sh\n(.*?)^```$/gms)].map((match) => match[1] ?? '')
+  const all = [...readme.matchAll(/^```(\w+)\n(.*?)^```$/gms)]
+  return all.filter((match) => match[1] === language).map((match) => match[2] ?? '')
+}
+
+/** Runs the README's own code on a token, and returns the payload that it verified. */
+async function verifyAsWritten(token: string, port: string, cwd: string, env: NodeJS.ProcessEnv): Promise<object> {
+  const [code = ''] = blocks('ts')
+  const program = `const token = process.env.TOKEN\n${code.replaceAll(':8080', `:${port}`)}\nconsole.log(JSON.stringify(payload))`
+  writeFileSync(join(cwd, 'verify.mjs'), program)
+  const { stdout } = await finish(spawn(process.execPath, ['verify.mjs'], { cwd, env: { ...env, TOKEN: token } }))
+  return JSON.parse(stdout) as object
 }
 
 function childrenOf(pid: number): readonly number[] {
@@ -18,7 +28,7 @@ function childrenOf(pid: number): readonly number[] {
 
 describe('the README', () => {
   it('leads from a fresh copy of the tree to a token that jose verifies', { timeout: 300_000 }, async () => {
-    const [start = '', register = ''] = shellBlocks()
+    const [start = '', register = ''] = blocks('sh')
     expect(start.trim()).toBe('npm ci && npm start')
     const cwd = copyTree(temporaryFolder())
     const port = String(await freePort())
@@ -56,6 +66,9 @@ describe('the README', () => {
     )
     expect(protectedHeader.alg).toBe('ES256')
     expect(payload).toMatchObject({ sub: 'billing', client_id: 'billing', scope: 'invoices:read' })
+    expect(await verifyAsWritten(token, port, cwd, env)).toEqual(payload)
+    const [printed = ''] = blocks('json')
+    expect(Object.keys(payload)).toEqual(Object.keys(JSON.parse(printed)))
 
     // To npm alone, as a supervisor would: npm hands it on, and the shell reports npm's own end.
     for (const npm of childrenOf(server.pid ?? 0)) process.kill(npm, 'SIGTERM')

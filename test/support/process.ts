@@ -14,7 +14,8 @@ export const launcher = join(root, 'bin/mayfly.js')
 /** A folder that is gone when the test is over. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-test-'))
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  // A folder with installed packages has ten thousand files, and the disk may be busy.
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }), 240_000)
   return folder
 }
 
