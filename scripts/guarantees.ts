@@ -38,8 +38,8 @@ function prove({ command, needsRoot }: Guarantee): string {
   const env = { ...process.env, NO_COLOR: '1' }
   const ended = spawnSync('bash', ['-c', command], { cwd: root, env, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 })
   if (isProof(command, ended.status, ended.stdout)) return 'holds'
-  process.stderr.write(ended.stdout + ended.stderr)
-  return ended.status === 0 ? 'not proved: no test ran' : `DOES NOT HOLD: exit code ${ended.status}`
+  process.stdout.write(ended.stdout + ended.stderr)
+  return ended.status === 0 ? 'not proved: no test ran' : `not proved: exit code ${ended.status}, see above`
 }
 
 function main(words: readonly string[]): number {

@@ -128,7 +128,7 @@ describe('the installed package', { timeout: 120_000 }, () => {
     mkdirSync(elsewhere)
     const env = { PATH: environment().PATH ?? '', HOME: elsewhere, TMPDIR: elsewhere }
     const server = await serve({ cwd: project, env, command: [join(project, 'node_modules/.bin/mayfly'), 'serve'] })
-    await expect.poll(() => commandsIn(server.output())).toHaveLength(2)
+    await expect.poll(() => commandsIn(server.output()), { timeout: 30_000 }).toHaveLength(2)
     let printed = ''
     for (const command of commandsIn(server.output())) printed = (await run(project, 'bash', '-ec', command)).stdout
     const curl = printed.split('\n').find((line) => line.trim().startsWith('curl ')) ?? 'false'

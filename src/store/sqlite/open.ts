@@ -1,7 +1,8 @@
 /** Opening the file: everything that can be wrong with it is said in one sentence, before anything is changed. */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, statfsSync, statSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, openSync, statfsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import Database from 'better-sqlite3'
+import { makeFolder } from '../../lib/make-folder.ts'
 import { StoreOpenError } from '../store.ts'
 import { applicationId, migrate, readMigrationState } from './migrate.ts'
 
@@ -64,7 +65,7 @@ export function openDatabase(path: string, options: OpenOptions): Database.Datab
 
 // The audit trail is nobody's business: the file is for its owner alone, and SQLite gives the -wal the same mode.
 function createFile(path: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  makeFolder(dirname(path))
   closeSync(openSync(path, 'a', 0o600))
   const folder = openSync(dirname(path), 'r')
   fsyncSync(folder)
@@ -178,7 +179,7 @@ export function toOpenError(error: unknown, path: string): unknown {
     return new StoreOpenError(`${path} is locked by another process: end that process or wait for it`, { cause: error })
   if (/^SQLITE_FULL|^ENOSPC$/.test(code))
     return new StoreOpenError(`the disk of ${path} is full: make room and start again`, { cause: error })
-  if (/^(?:SQLITE_(?:READONLY|CANTOPEN|IOERR|PERM)|EACCES|EROFS|EPERM|ENOTDIR|EEXIST)/.test(code)) {
+  if (/^(?:SQLITE_(?:READONLY|CANTOPEN|IOERR|PERM)|EACCES|EROFS|EPERM|ENOENT|ENOTDIR|EEXIST)/.test(code)) {
     return new StoreOpenError(
       `${path} or its folder cannot be written (${code}): let the user of this process write there, or give MAYFLY_DATABASE_URL another path`,
       { cause: error },
