@@ -48,7 +48,7 @@ describe('the documents', () => {
     expect(stalePages()).toEqual([])
   })
 
-  it('are checked by a command that names each reference that differs or is missing', async () => {
+  it('are checked by a command that names each reference that differs or is missing', { timeout: 120_000 }, async () => {
     const copy = copyTree(join(temporaryFolder(), 'tree'))
     symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
     const check = () =>
@@ -84,6 +84,11 @@ describe('the documents', () => {
     ])
     for (const [name] of read(path).matchAll(/\bMAYFLY_[A-Z_]*[A-Z]\b/g))
       expect(settings.has(name), `${name} in ${path}`).toBe(true)
+  })
+
+  it('name in operations every metric that there is, and no other', () => {
+    const metrics = (path: string) => [...new Set(read(path).match(/\bmayfly_[a-z_]+/g))].sort()
+    expect(metrics('docs/operations.md')).toEqual(metrics('src/http/metrics.ts'))
   })
 
   it('name in issuance and architecture only modules that exist', () => {

@@ -51,7 +51,7 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }), 240_000)
 
-describe('the tarball', () => {
+describe('the tarball', { timeout: 120_000 }, () => {
   it('holds what runs and what is read, and nothing else', () => {
     const tree = filesOfTheTree()
     const compiled = tree
@@ -156,7 +156,7 @@ describe('the installed package', { timeout: 120_000 }, () => {
   })
 })
 
-describe('under an older Node', () => {
+describe('under an older Node', { timeout: 120_000 }, () => {
   it('says its one sentence and ends with 2, under a made-up version and each old one on the path', async () => {
     // The version is changed before the launcher is read, so that this holds also where no older Node is installed.
     const faked = "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '22.11.0' } })"
