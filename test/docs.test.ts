@@ -48,7 +48,9 @@ describe('the documents', () => {
     expect(stalePages()).toEqual([])
   })
 
-  it('are checked by a command that names each reference that differs or is missing', { timeout: 120_000 }, async () => {
+  it('are checked by a command that names each reference that differs or is missing', {
+    timeout: 120_000,
+  }, async () => {
     const copy = copyTree(join(temporaryFolder(), 'tree'))
     symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
     const check = () =>
