@@ -53,7 +53,8 @@ export interface KeyStore {
   claimKeys(keys: FirstKeys, by: Actor): Promise<boolean>
   /**
    * Changes the ring, in one act. When a key is not in the state that its move names, or the result would have two
-   * active or two staged keys of one algorithm, nothing changes: somebody else was first.
+   * active or two staged keys of one algorithm, nothing changes: somebody else was first. Nor does it when the calendar
+   * was reset since `at`, or the act had to wait for longer than a second: `at` is no longer now.
    *
    * @returns whether it happened
    * @throws StoreUnavailable
@@ -63,7 +64,7 @@ export interface KeyStore {
   requestRotation(kid: string, at: RingMoment, by: Actor): Promise<boolean>
   /** Lets every published key remember these settings where they are longer than what it remembers. @throws StoreUnavailable */
   rememberTiming(timing: RememberedTiming, by: Actor): Promise<void>
-  /** Stores both clocks of the ring where they are further than what is stored. @returns what is now stored. @throws StoreUnavailable */
+  /** Stores both clocks of the ring, unless it has to wait, where they are further than what is stored. @returns what is now stored. @throws StoreUnavailable */
   noteRingMark(mark: RingMark): Promise<RingMark>
   /**
    * Sets the calendar of the ring to a moment, back if need be. What keys have later than it becomes it, so that what

@@ -68,12 +68,21 @@ export class RingClock {
     const { now, running } = this.moment()
     const monotonic = this.#clock.monotonicMilliseconds()
     const isSet = mark.resets > this.#resets
-    if (isSet || mark.highWater > now) {
-      this.#resets = Math.max(this.#resets, mark.resets)
+    // A mark of before a reset that this process knows of would undo it.
+    if (isSet || (mark.resets === this.#resets && mark.highWater > now)) {
+      this.#resets = mark.resets
       this.#shown = mark.highWater
       this.#calendar = { at: mark.highWater, monotonic }
     }
     if (mark.running > running) this.#running = { at: mark.running, monotonic }
+  }
+
+  /**
+   * Takes over the stored running time even where it is less. Once another process has begun something on the ring, what
+   * this one had run before and not stored must not count towards it.
+   */
+  recount({ running }: RingMark): void {
+    this.#running = { at: running, monotonic: this.#clock.monotonicMilliseconds() }
   }
 
   /** What to store. */

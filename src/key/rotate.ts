@@ -71,8 +71,9 @@ export function leadLeftMilliseconds(staged: SigningKeyFacts, moment: RingMoment
 /** How much longer a retiring key must be published; zero or less when it need not. */
 export function keepLeftMilliseconds(retiring: SigningKeyFacts, moment: RingMoment, timing: KeyTiming): number {
   const needed = keepSecondsOf(retiring, timing) * 1000
+  // An older version noted no running time: all that ran since the upgrade counts, and nothing before.
   return Math.max(
-    (retiring.retiringRunning ?? moment.running) + needed - moment.running,
+    (retiring.retiringRunning ?? 0) + needed - moment.running,
     (retiring.retiringAt ?? moment.now) + needed - moment.now,
   )
 }

@@ -3,7 +3,7 @@
  * each transition with one conditional act. Between two steps:
  *
  *   several processes tick at once    one act finds the keys in the states it names; the others change nothing
- *   a process is paused before its act    likewise, and what was due then is still due: conditions only grow
+ *   a process is paused before its act    likewise; and the store refuses an act that waited, for its moment is over
  *   it dies before its act            the key that it made was in no store: nobody has it
  *   it dies after its act             the ring is as the act left it, whole
  *   the store cannot be written       nothing happens; the next tick tries again
@@ -30,12 +30,15 @@ export interface SchedulerParts {
   readonly log: Log
   /** The ring as of now. @throws StoreUnavailable, KeyMaterialError */
   readRing(): Promise<KeyRing>
+  /** How a key is made; a test that needs many makes cheap ones. */
+  readonly makeKey?: typeof makeSigningKey
 }
 
 export class KeyScheduler {
   readonly #parts: SchedulerParts
   readonly #spares = new Map<SigningAlg, Promise<NewSigningKey>>()
   #savedRunning: number
+  #seen = ''
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts
@@ -47,8 +50,11 @@ export class KeyScheduler {
     const { clock, timing } = this.#parts
     const ring = await this.#parts.readRing()
     clock.adopt(ring.mark)
+    this.#followChanges(ring)
     const moment = clock.moment()
-    for (const transition of dueTransitions(ring.keys, moment, timing)) await this.#make(transition, ring, moment)
+    const due = dueTransitions(ring.keys, moment, timing)
+    for (const transition of due) await this.#make(transition, ring)
+    if (due.length > 0) this.#followChanges(await this.#parts.readRing())
     this.#prepare(ring, moment)
     if (moment.running - this.#savedRunning >= saveMilliseconds / 2) await this.save()
   }
@@ -61,11 +67,20 @@ export class KeyScheduler {
     this.#savedRunning = mark.running
   }
 
-  async #make(transition: Transition, ring: KeyRing, at: RingMoment): Promise<void> {
-    const { store, timing, log } = this.#parts
+  // At once, and after the own changes too: what runs before the ring is looked at again would be lost.
+  #followChanges({ keys, mark }: KeyRing): void {
+    const seen = keys.map(({ kid, state }) => `${kid} ${state}`).join()
+    if (seen !== this.#seen) this.#parts.clock.recount(mark)
+    this.#seen = seen
+  }
+
+  async #make(transition: Transition, ring: KeyRing): Promise<void> {
+    const { store, clock, timing, log } = this.#parts
     const moves = movesOf(transition)
     const adds =
       transition.kind === 'retire' ? [] : [{ ...(await this.#spare(transition.alg, ring)), state: 'staged' as const }]
+    // Not the moment of the tick: making a key takes its time, and the new one is published from now on.
+    const at = clock.moment()
     const done = await store.changeRing({ moves, adds, at, timing, reason: 'schedule' }, 'server')
     if (!done) return
     if (adds.length > 0) this.#spares.delete(transition.alg)
@@ -88,7 +103,8 @@ export class KeyScheduler {
   // A key made under a root that has been replaced meanwhile would not open.
   async #spare(alg: SigningAlg, ring: KeyRing): Promise<NewSigningKey> {
     const { root, storeId } = ring.root
-    const spare = this.#spares.get(alg) ?? makeSigningKey(root, storeId, alg)
+    const { makeKey = makeSigningKey } = this.#parts
+    const spare = this.#spares.get(alg) ?? makeKey(root, storeId, alg)
     this.#spares.set(alg, spare)
     try {
       const key = await spare

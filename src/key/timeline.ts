@@ -6,7 +6,7 @@ import { type SigningAlg, signingAlgs } from './signer.ts'
 import type { SigningKeyFacts } from './signing-key.ts'
 import { type KeyTiming, keepSecondsOf } from './timing.ts'
 
-/** A key with what is to come. Milliseconds since the epoch on the ring's calendar; absent when it cannot be told. */
+/** A key with what is to come. Milliseconds since the epoch on the ring's calendar: in the past when it is overdue, absent when it cannot be told. */
 export interface KeyTimeline {
   readonly key: SigningKeyFacts
   /** When a staged key will sign. */
@@ -46,15 +46,16 @@ function stepsOf(
     case 'active': {
       const retiresAt = rotationAt(key.alg, keys, moment, timing)
       if (retiresAt === undefined) return {}
+      const last = Math.max(retiresAt, moment.now)
       return {
         retiresAt,
-        leavesAt: retiresAt + keepSecondsOf(key, timing) * 1000,
-        tokensUntil: retiresAt + key.maxTtlSeconds * 1000,
+        leavesAt: last + keepSecondsOf(key, timing) * 1000,
+        tokensUntil: last + key.maxTtlSeconds * 1000,
       }
     }
     case 'retiring':
       return {
-        leavesAt: moment.now + Math.max(0, keepLeftMilliseconds(key, moment, timing)),
+        leavesAt: moment.now + keepLeftMilliseconds(key, moment, timing),
         tokensUntil: (key.retiringAt ?? moment.now) + key.maxTtlSeconds * 1000,
       }
     case 'retired':
@@ -66,7 +67,7 @@ function stepsOf(
   }
 }
 
-/** When the next rotation of an algorithm will happen; `undefined` while a key is missing. */
+/** When the next rotation of an algorithm will happen, or should have; `undefined` while a key is missing. */
 export function rotationAt(
   alg: SigningAlg,
   keys: readonly SigningKeyFacts[],
@@ -76,11 +77,10 @@ export function rotationAt(
   const active = keys.find((key) => key.alg === alg && key.state === 'active')
   const staged = keys.find((key) => key.alg === alg && key.state === 'staged')
   if (active === undefined || staged === undefined) return undefined
-  const ripeAt = moment.now + Math.max(0, leadLeftMilliseconds(staged, moment, timing))
-  return Math.max(rotationDueAt(active, timing), ripeAt)
+  return Math.max(rotationDueAt(active, timing), moment.now + leadLeftMilliseconds(staged, moment, timing))
 }
 
-/** The next moment at which something will happen to any key of an algorithm. */
+/** The next moment at which something will happen to any key of an algorithm, or should have. */
 export function nextTransitionAt(
   alg: SigningAlg,
   keys: readonly SigningKeyFacts[],

@@ -26,6 +26,10 @@ const published = keyStates.filter(isPublished)
 // SQLite's empty blob: the private half of a key that will never sign again is no longer there.
 const erased = Buffer.alloc(0)
 
+// A process may be paused for an hour between looking at its clocks and its act. What begins with the act would then be
+// dated an hour before, and be over an hour too soon. Less than a second is in `propagationSeconds`.
+const lateMilliseconds = 1_000
+
 /** Somebody else changed the ring first: what this change did so far is undone. */
 class RingMoved extends Error {
   constructor() {
@@ -133,7 +137,11 @@ export function createKeyStore(connection: Connection): KeyStore {
     return { type: eventOf[state], kid, detail: { alg, reason } }
   }
 
-  const changeRing = (change: RingChange): Changed<boolean> => {
+  const changeRing = (asked: RingChange, since: number): Changed<boolean> => {
+    const mark = readMark()
+    if (isLate(since) || asked.at.resets !== mark.resets) throw new RingMoved()
+    // Another process may have counted further: what begins now begins after all that anybody has counted.
+    const change = { ...asked, at: { ...asked.at, running: Math.max(asked.at.running, mark.running) } }
     // What was published until now may be cached for so long.
     const ages = selectPublished.all().map((key) => key.maxAgeSeconds)
     const cachedSeconds = Math.max(change.timing.jwksMaxAgeSeconds, ...ages)
@@ -143,6 +151,8 @@ export function createKeyStore(connection: Connection): KeyStore {
     raiseMark({ highWater: change.at.now, running: 0, resets: change.at.resets })
     return { value: true, events: [...moved, ...added] }
   }
+
+  const isLate = (since: number): boolean => clock.monotonicMilliseconds() - since > lateMilliseconds
 
   const raiseMark = ({ highWater, running, resets }: RingMark): void => {
     // Whoever has not heard of a reset yet must not undo it.
@@ -252,17 +262,22 @@ export function createKeyStore(connection: Connection): KeyStore {
           .map((row) => toFacts(row)),
       ),
     claimKeys: (keys, by) => connection.change(by, () => claim(keys)),
-    changeRing: (change, by) => connection.change(by, () => changeRing(change)).catch(falseIfMoved),
+    changeRing: (change, by) => {
+      const since = clock.monotonicMilliseconds()
+      return connection.change(by, () => changeRing(change, since)).catch(falseIfMoved)
+    },
     requestRotation: (kid, at, by) => connection.change(by, () => requestRotation(kid, at)),
     rememberTiming: (timing, by) => connection.change(by, () => rememberTiming(timing)),
-    noteRingMark: (mark) =>
-      acts.submit({
+    noteRingMark: (mark) => {
+      const since = clock.monotonicMilliseconds()
+      return acts.submit({
         single: false,
         run: () => {
-          raiseMark(mark)
+          if (!isLate(since)) raiseMark(mark)
           return readMark()
         },
-      }),
+      })
+    },
     resetCalendar: (now, by) => connection.change(by, () => resetCalendar(now)),
     rewrapRoots: (roots, by) => connection.change(by, () => rewrap(roots)),
     replaceRoot: (root, keys, by) => connection.change(by, () => replaceRoot(root, keys)),
