@@ -14,7 +14,7 @@ import { RefusalLog } from './http/refusal-log.ts'
 import { createMetricsServer, createServer } from './http/server.ts'
 import { readMasterKey } from './key/master-key-file.ts'
 import { type Provisioned, provisionKeys } from './key/provision.ts'
-import { KeyRingOpener, type SignerHook } from './key/ring.ts'
+import { type KeyRing, KeyRingOpener, type SignerHook } from './key/ring.ts'
 import { RingClock } from './key/ring-clock.ts'
 import { KeyScheduler } from './key/scheduler.ts'
 import { signingAlgs } from './key/signer.ts'
@@ -124,6 +124,7 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
       store,
       registry,
       clock,
+      ring,
       ringClock,
       log: options.log,
       events,
@@ -147,6 +148,8 @@ interface Parts {
   readonly store: Store
   readonly registry: Registry
   readonly clock: Clock
+  /** As it was when its clock was started. */
+  readonly ring: KeyRing
   readonly ringClock: RingClock
   readonly log: Log
   readonly keyTickMilliseconds: number
@@ -156,7 +159,7 @@ interface Parts {
 }
 
 async function startApp(parts: Parts, issuer: string, passing: boolean): Promise<App> {
-  const { settings, store, registry, clock, ringClock, log } = parts
+  const { settings, store, registry, clock, ring, ringClock, log } = parts
   const { issuer: before } = await store.readRegistryHead()
   const replace = passing && before !== undefined && passingIssuer.test(before)
   const stored = await store.setIssuer(issuer, 'server', { replace })
@@ -189,6 +192,7 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
   }
   const keys = new KeyScheduler({
     store,
+    ring,
     clock: ringClock,
     timing: keyTimingOf(settings),
     log,

@@ -25,6 +25,8 @@ const spareMilliseconds = 60_000
 
 export interface SchedulerParts {
   readonly store: KeyStore
+  /** The ring as it was when the clock was started on its mark. */
+  readonly ring: KeyRing
   readonly clock: RingClock
   readonly timing: KeyTiming
   readonly log: Log
@@ -38,10 +40,11 @@ export class KeyScheduler {
   readonly #parts: SchedulerParts
   readonly #spares = new Map<SigningAlg, Promise<NewSigningKey>>()
   #savedRunning: number
-  #seen = ''
+  #seen: string
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts
+    this.#seen = statesOf(parts.ring)
     this.#savedRunning = parts.clock.moment().running
   }
 
@@ -68,9 +71,9 @@ export class KeyScheduler {
   }
 
   // At once, and after the own changes too: what runs before the ring is looked at again would be lost.
-  #followChanges({ keys, mark }: KeyRing): void {
-    const seen = keys.map(({ kid, state }) => `${kid} ${state}`).join()
-    if (seen !== this.#seen) this.#parts.clock.recount(mark)
+  #followChanges(ring: KeyRing): void {
+    const seen = statesOf(ring)
+    if (seen !== this.#seen) this.#parts.clock.recount(ring.mark)
     this.#seen = seen
   }
 
@@ -116,6 +119,10 @@ export class KeyScheduler {
     this.#spares.delete(alg)
     return this.#spare(alg, ring)
   }
+}
+
+function statesOf({ keys }: KeyRing): string {
+  return keys.map(({ kid, state }) => `${kid} ${state}`).join()
 }
 
 function movesOf(transition: Transition) {

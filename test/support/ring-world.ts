@@ -182,10 +182,11 @@ export class RingWorld {
   /** A process starts in a slot, in the place of what was there. */
   async start(slot: number, settings: ProcessSettings, { makingTakes = 0 } = {}): Promise<void> {
     const timing = toTiming(settings)
-    const { mark } = await this.#view(timing)
-    const clock = new RingClock(this.#machineClock(), mark)
+    const ring = await this.#view(timing)
+    const clock = new RingClock(this.#machineClock(), ring.mark)
     const scheduler = new KeyScheduler({
       store: this.store,
+      ring,
       clock,
       timing,
       log: silentLog,
