@@ -1,6 +1,9 @@
 import type { AuditEvent, AuditType, IssuanceRecord } from './event.ts'
 
-/** One line of the audit trail as it is read back: `id` in time order, `at` in milliseconds since the epoch. */
+/**
+ * One line of the audit trail as it is read back. `at` is what the clock showed, milliseconds since the epoch. Refusals
+ * and changes have ids in the order in which they happened, also when the clock stepped back between them.
+ */
 export type AuditEntry =
   | ({ readonly id: string; readonly at: number; readonly type: 'token.issued' } & IssuanceRecord)
   | ({ readonly id: string; readonly at: number } & AuditEvent)

@@ -42,6 +42,13 @@ export function makeUlid(milliseconds: number): string {
   return text
 }
 
+/** The ULID that follows another: the next of its millisecond, or the first of the next one. @throws RangeError after the last of all */
+export function nextUlid(ulid: string): string {
+  const [, kept = '', digit = '', full = ''] = /^(.*?)([^Z])(Z*)$/.exec(ulid) ?? []
+  if (digit === '' || (kept === '' && digit === '7')) throw new RangeError('there is no later ULID')
+  return kept + alphabet.charAt(alphabet.indexOf(digit) + 1) + '0'.repeat(full.length)
+}
+
 /** The smallest ULID that a moment can have: what is older sorts before it. Before the epoch there is none smaller than the first. */
 export function ulidFloor(milliseconds: number): string {
   return encodeTime(Math.max(0, milliseconds)) + '0'.repeat(length - timeLength)

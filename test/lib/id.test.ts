@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { isUlid, makeRequestId, makeUlid, ulidFloor, ulidMilliseconds } from '../../src/lib/id.ts'
+import { isUlid, makeRequestId, makeUlid, nextUlid, ulidFloor, ulidMilliseconds } from '../../src/lib/id.ts'
 
 const run = { seed: 20_260_102, numRuns: 500 }
 const largest = 2 ** 48 - 1
@@ -91,6 +91,32 @@ describe('a ULID', () => {
     `${'0'.repeat(25)}é`,
   ])('is not %j', (text) => {
     expect(isUlid(text)).toBe(false)
+  })
+
+  it('is followed by the next, with none between them', () => {
+    const zeros = '0'.repeat(16)
+    const last = 'Z'.repeat(16)
+    expect(nextUlid(`01ARYZ6S41${zeros}`)).toBe(`01ARYZ6S41${'0'.repeat(15)}1`)
+    expect(nextUlid(`01ARYZ6S41${'0'.repeat(15)}H`)).toBe(`01ARYZ6S41${'0'.repeat(15)}J`)
+    expect(nextUlid(`01ARYZ6S41${'0'.repeat(14)}9Z`)).toBe(`01ARYZ6S41${'0'.repeat(14)}A0`)
+    expect(nextUlid(`01ARYZ6S41${last}`)).toBe(`01ARYZ6S42${zeros}`)
+    expect(nextUlid(`0ZZZZZZZZZ${last}`)).toBe(`1000000000${zeros}`)
+  })
+
+  it('is followed by a ULID that sorts behind it', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: largest - 1 }), (at) => {
+        const ulid = makeUlid(at)
+        expect(nextUlid(ulid) > ulid).toBe(true)
+        expect(isUlid(nextUlid(ulid))).toBe(true)
+      }),
+      run,
+    )
+  })
+
+  it('has none behind the last of all', () => {
+    expect(() => nextUlid(`7${'Z'.repeat(25)}`)).toThrow(RangeError)
+    expect(nextUlid(`7${'Z'.repeat(24)}Y`)).toBe(`7${'Z'.repeat(25)}`)
   })
 
   it('follows req_ in the id of a request', () => {

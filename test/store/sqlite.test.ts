@@ -41,6 +41,12 @@ testStore('SQLite', {
       sqlite.close()
     }
   },
+  holds: async (store, text) => {
+    const sqlite = new Database(store.location, { readonly: true })
+    const halves = sqlite.prepare('SELECT encrypted_private_key FROM signing_key').pluck().all() as Buffer[]
+    sqlite.close()
+    return halves.filter((half) => half.includes(text)).length
+  },
 })
 
 const create = { create: true, examine: true } as const

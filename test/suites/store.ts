@@ -11,6 +11,7 @@ import { StoreUnavailable } from '../../src/lib/store-error.ts'
 import type { Store } from '../../src/store/store.ts'
 import { makeFirstRing } from '../support/ring.ts'
 import { ManualClock } from '../support/server.ts'
+import { testKeyStore } from './key-store.ts'
 
 /** How the suite gets at one kind of store. Everything that it opens is closed with the test. */
 export interface StoreUnderTest {
@@ -20,6 +21,8 @@ export interface StoreUnderTest {
   openOther(store: Store, clock: Clock): Promise<Store>
   /** Makes the next insert into a table fail: the statement alone, or the whole transaction with it. */
   breakInserts(store: Store, table: string, how: 'statement' | 'transaction' | 'silently'): Promise<() => Promise<void>>
+  /** How many private halves of keys hold a text. */
+  holds(store: Store, text: string): Promise<number>
 }
 
 const api = 'https://api.example.test'
@@ -500,6 +503,81 @@ export function testStore(name: string, under: StoreUnderTest): void {
       expect((await store.listAudit({ limit: 10 })).map((entry) => entry.type)).toEqual(['token.issued'])
     })
   })
+
+  describe(`${name}: F15 the order of the audit trail`, () => {
+    const types = async (store: Store): Promise<readonly unknown[]> =>
+      (await store.listAudit({ type: 'resource.updated', limit: 100 })).map((entry) => Object(entry).detail?.name)
+    const rename = (store: Store, i: number) => store.updateResource(api, { name: `n${i}` }, by)
+
+    it('is that of the changes, within a millisecond, over steps of the clock, restarts and processes', async () => {
+      const own = new ManualClock()
+      const first = await under.create(own)
+      await first.createResource(api, { scopes: [] }, by)
+      const second = await under.openOther(first, own)
+      const steps = [0, 0, 0, -3600, 0, 10, 7200, 0, -86_400, 0, 0.001, 3600]
+      for (const [i, seconds] of steps.entries()) {
+        own.step(seconds)
+        await rename(i % 2 === 0 ? first : second, i)
+      }
+      const third = await under.openOther(first, own)
+      await first.close()
+      await rename(third, steps.length)
+      expect(await types(second)).toEqual(Array.from({ length: steps.length + 1 }, (_, i) => `n${steps.length - i}`))
+    })
+
+    it('shows for each record what the clock showed, and finds it by that', async () => {
+      const own = new ManualClock()
+      const store = await under.create(own)
+      await store.createResource(api, { scopes: [] }, by)
+      const shown: number[] = []
+      for (const [i, seconds] of [0, -3600, 60, 7200, -86_400].entries()) {
+        own.step(seconds)
+        await rename(store, i)
+        shown.unshift(own.nowMilliseconds())
+      }
+      const list = await store.listAudit({ type: 'resource.updated', limit: 100 })
+      expect(list.map(({ at }) => at)).toEqual(shown)
+      expect(list[0]).not.toHaveProperty('wallAt')
+      const since = await store.listAudit({ type: 'resource.updated', since: shown[4] ?? 0, limit: 100 })
+      expect(since.map(({ at }) => at)).toEqual([shown[1], shown[4]])
+    })
+
+    it('has tokens among the changes by what the clock showed', async () => {
+      const own = new ManualClock()
+      const store = await under.create(own)
+      await store.createResource(api, { scopes: [] }, by)
+      own.step(-3600)
+      const issue = async () => {
+        own.advance(1)
+        await store.recordIssuance(issuance(own), await store.readRegistrySequence())
+        own.advance(1)
+      }
+      await issue()
+      await rename(store, 0)
+      await issue()
+      const list = (await store.listAudit({ limit: 4 })).map(({ type }) => type)
+      expect(list.filter((type) => type !== 'resource.created')).toEqual([
+        'token.issued',
+        'resource.updated',
+        'token.issued',
+      ])
+    })
+
+    it('does not keep for longer what was written while ids stood ahead of the clock', async () => {
+      const own = new ManualClock()
+      const store = await under.create(own)
+      await store.createResource(api, { scopes: [] }, by)
+      own.step(-365 * 86_400)
+      for (const i of [0, 1]) {
+        await rename(store, i)
+        own.advance(60)
+      }
+      await store.pruneAudit({ issuance: 0, others: own.nowMilliseconds() - 60_000, limit: 100 })
+      expect(await types(store)).toEqual(['n1'])
+    })
+  })
+
+  testKeyStore(name, under)
 
   describe(`${name}: as a whole`, () => {
     it('finds nothing wrong with itself', async () => {

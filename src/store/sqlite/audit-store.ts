@@ -17,6 +17,16 @@ export function createAuditStore(connection: Connection): AuditStore {
   const pruneEvents = sqlite.prepare(
     'DELETE FROM audit_event WHERE id IN (SELECT id FROM audit_event WHERE id < ? ORDER BY id LIMIT ?)',
   )
+  // After a clock that was wrong for a while, ids stand ahead of it until it has caught up.
+  const pruneAhead = sqlite.prepare(
+    `DELETE FROM audit_event WHERE id IN (SELECT id FROM audit_event WHERE id > ? AND json_extract(detail, '$.wallAt') < ? ORDER BY id LIMIT ?)`,
+  )
+
+  const pruneAllEvents = (before: number, limit: number): number => {
+    const { changes } = pruneEvents.run(ulidFloor(before), limit)
+    if (changes === limit) return changes
+    return changes + pruneAhead.run(ulidFloor(connection.clock.nowMilliseconds()), before, limit - changes).changes
+  }
 
   const listIssuance = (query: AuditQuery): AuditEntry[] => {
     const span = requestSpan(query.requestId)
@@ -46,7 +56,7 @@ export function createAuditStore(connection: Connection): AuditStore {
           query.type === undefined ? undefined : eq(auditEvent.type, query.type),
           query.clientId === undefined ? undefined : eq(auditEvent.clientId, query.clientId),
           query.requestId === undefined ? undefined : eq(auditEvent.requestId, query.requestId),
-          query.since === undefined ? undefined : gte(auditEvent.id, ulidFloor(query.since)),
+          ...since(query.since),
         ),
       )
       .orderBy(desc(auditEvent.id))
@@ -54,13 +64,22 @@ export function createAuditStore(connection: Connection): AuditStore {
       .all()
       .map(toEntry)
 
+  // An id is never of before its record, but may be of after it.
+  const since = (moment: number | undefined) =>
+    moment === undefined
+      ? []
+      : [
+          gte(auditEvent.id, ulidFloor(moment)),
+          sql`coalesce(json_extract(${auditEvent.detail}, '$.wallAt'), ${moment}) >= ${moment}`,
+        ]
+
   return {
     recordRefusal: (event) => acts.submit({ single: true, run: () => connection.writeEvent(event) }),
     listAudit: (query) =>
       read(() => {
         const tokens = query.type === undefined || query.type === 'token.issued' ? listIssuance(query) : []
         const others = query.type === 'token.issued' ? [] : listEvents(query)
-        return [...tokens, ...others].toSorted((a, b) => (a.id < b.id ? 1 : -1)).slice(0, query.limit)
+        return merge(tokens, others).slice(0, query.limit)
       }),
     pruneAudit: (before) =>
       acts.submit({
@@ -68,7 +87,7 @@ export function createAuditStore(connection: Connection): AuditStore {
         run: () => {
           const tokens = pruneIssuance.run(ulidFloor(before.issuance), before.limit).changes
           const rest = before.limit - tokens
-          return rest === 0 ? tokens : tokens + pruneEvents.run(ulidFloor(before.others), rest).changes
+          return rest === 0 ? tokens : tokens + pruneAllEvents(before.others, rest)
         },
       }),
   }
@@ -80,14 +99,33 @@ function requestSpan(requestId: string | undefined): { from: string; to: string 
   return { from: ulidFloor(Math.max(0, at - requestSpanMilliseconds)), to: ulidFloor(at + requestSpanMilliseconds) }
 }
 
+// Each list in its own order, which is that of events, and the two with each other by what the clock showed.
+function merge(tokens: readonly AuditEntry[], others: readonly AuditEntry[]): readonly AuditEntry[] {
+  const merged: AuditEntry[] = []
+  let next = 0
+  for (const other of others) {
+    for (let token = tokens[next]; token !== undefined && isLater(token, other); token = tokens[next]) {
+      merged.push(token)
+      next += 1
+    }
+    merged.push(other)
+  }
+  return [...merged, ...tokens.slice(next)]
+}
+
+function isLater(a: AuditEntry, b: AuditEntry): boolean {
+  return a.at === b.at ? a.id > b.id : a.at > b.at
+}
+
 // The trail is written by this program alone, and read back as it was written.
 function toEntry(row: typeof auditEvent.$inferSelect): AuditEntry {
-  const { id, type, clientId, requestId, detail } = row
+  const { id, type, clientId, requestId } = row
+  const { wallAt = ulidMilliseconds(id), ...detail } = JSON.parse(row.detail) as { wallAt?: number }
   const event = {
     type,
-    ...(JSON.parse(detail) as object),
+    ...detail,
     ...(clientId === null ? {} : { clientId }),
     ...(requestId === null ? {} : { requestId }),
   } as unknown as AuditEvent
-  return { id, at: ulidMilliseconds(id), ...event }
+  return { id, at: wallAt, ...event }
 }

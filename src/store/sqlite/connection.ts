@@ -1,10 +1,10 @@
 import type Database from 'better-sqlite3'
 import type { Actor, AuditEvent, Change, ChangeRecord } from '../../audit/event.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { makeUlid } from '../../lib/id.ts'
+import { makeUlid, nextUlid, ulidMilliseconds } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import { type ActQueue, type Batch, toStoreError } from './act-queue.ts'
-import { drizzle, eq, sql } from './drizzle.ts'
+import { desc, drizzle, eq, sql } from './drizzle.ts'
 import { auditEvent, sequence } from './schema.ts'
 
 /** What the parts of the store share: one connection, its queue of acts, and how a change is made. */
@@ -13,7 +13,7 @@ export interface Connection {
   readonly db: ReturnType<typeof drizzle>
   readonly acts: ActQueue
   readonly clock: Clock
-  /** Prepared: appends to the audit trail. Only inside an act. */
+  /** Prepared: appends to the audit trail, after all that is in it, whatever the clock shows. Only inside an act. */
   writeEvent(event: AuditEvent): void
   /** The registry sequence as of now. */
   readSequence(): number
@@ -29,6 +29,9 @@ export interface Changed<T> {
   readonly value: T
   readonly events: readonly (Change & Pick<ChangeRecord, 'detail'>)[]
 }
+
+// How far the time in the id of an audit record may be from the clock before the record says what the clock showed.
+const idErrorMilliseconds = 1_000
 
 /** Runs a read; what SQLite throws becomes StoreUnavailable. Asynchronous only for the interface. */
 export async function read<T>(run: () => T): Promise<T> {
@@ -64,15 +67,33 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
     .where(eq(sequence.name, 'registry'))
     .prepare()
 
+  const selectLastEvent = db
+    .select({ id: auditEvent.id })
+    .from(auditEvent)
+    .orderBy(desc(auditEvent.id))
+    .limit(1)
+    .prepare()
+
+  // The write lock is held, so no other process writes between the two. An id that a step of the clock, or chance within
+  // a millisecond, would put before the last one follows it instead.
+  const makeEventId = (now: number): string => {
+    const id = makeUlid(now)
+    const last = selectLastEvent.get()?.id
+    return last === undefined || id > last ? id : nextUlid(last)
+  }
+
   const writeEvent = (event: AuditEvent): void => {
     const { type, ...rest } = event
     const { clientId, requestId, ...detail } = rest as { clientId?: string; requestId?: string }
+    const now = clock.nowMilliseconds()
+    const id = makeEventId(now)
+    const isDatedByClock = Math.abs(ulidMilliseconds(id) - now) <= idErrorMilliseconds
     const { changes } = insertEvent.run({
-      id: makeUlid(clock.nowMilliseconds()),
+      id,
       type,
       clientId: clientId ?? null,
       requestId: requestId ?? null,
-      detail: JSON.stringify(detail),
+      detail: JSON.stringify(isDatedByClock ? detail : { ...detail, wallAt: now }),
     })
     if (changes !== 1) throw new StoreUnavailable('an audit record was not written')
   }
