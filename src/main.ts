@@ -19,6 +19,7 @@ export interface RunningServer {
   readonly url: string
   readonly metricsUrl: string | undefined
   readonly prepared: PreparedApp
+  readonly keys: App['keys']
   /** Drains, closes, and resolves when nothing is left. */
   stop(): Promise<void>
 }
@@ -42,7 +43,7 @@ export async function startServer(settings: Settings, options: AppOptions): Prom
     const metricsUrl = await serveMetrics(settings, app, listeners, options)
     listener.serve(app.main)
     const started = app
-    return { issuer, url, metricsUrl, prepared, stop: () => stop(started, listeners, log) }
+    return { issuer, url, metricsUrl, prepared, keys: app.keys, stop: () => stop(started, listeners, log) }
   } catch (error) {
     await Promise.all(listeners.map((listener) => listener.drain()))
     await (app ?? prepared).close()
