@@ -9,6 +9,7 @@ import { SecretUse } from './client/secret-use.ts'
 import { keyTimingOf, type Settings, toBlockList } from './config.ts'
 import { createAddressOf } from './http/address.ts'
 import type { Check } from './http/health.ts'
+import type { ConnectionLimits } from './http/listen.ts'
 import { Metrics } from './http/metrics.ts'
 import { RefusalLog } from './http/refusal-log.ts'
 import { createMetricsServer, createServer } from './http/server.ts'
@@ -42,6 +43,7 @@ export interface AppOptions {
   readonly drainIdleMilliseconds?: number
   /** How often the key ring is looked at. */
   readonly keyTickMilliseconds?: number
+  readonly limits?: Partial<ConnectionLimits>
 }
 
 /** What a start makes up when it is told neither issuer nor port. */

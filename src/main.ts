@@ -78,7 +78,8 @@ type Place = { readonly host: string; readonly port: number }
 
 async function bind({ host, port }: Place, variables: string, options: AppOptions): Promise<Listener> {
   try {
-    return await listen(host, port, options.drainIdleMilliseconds)
+    const { drainIdleMilliseconds: idleMilliseconds, limits } = options
+    return await listen(host, port, { idleMilliseconds, limits })
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
     const what = `${host}:${port}`

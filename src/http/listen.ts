@@ -11,22 +11,37 @@ import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { refusalOf } from '../oauth/errors.ts'
 
-const limits = {
+/** What one connection may take; times in milliseconds. */
+export interface ConnectionLimits {
   /** Bytes of all headers together; Node answers 431 above. */
+  readonly maxHeaderSize: number
+  readonly headersTimeout: number
+  readonly requestTimeout: number
+  /** How often Node looks for connections that are over one of the two. */
+  readonly connectionsCheckingInterval: number
+  readonly keepAliveTimeout: number
+}
+
+const defaultLimits: ConnectionLimits = {
   maxHeaderSize: 16 * 1024,
   headersTimeout: 6_000,
   requestTimeout: 10_000,
-  /** How often Node looks for connections that are over one of the two. */
   connectionsCheckingInterval: 2_000,
   keepAliveTimeout: 65_000,
-} as const
+}
+
+/** What is other than usual. */
+export interface ListenOptions {
+  /** How long a connection that is idle when the drain begins may still send a request. */
+  readonly idleMilliseconds?: number | undefined
+  readonly limits?: Partial<ConnectionLimits> | undefined
+}
 
 const maxConnections = 20_000
 const drainMilliseconds = 7_500
 const lingerMilliseconds = 500
 const settleMilliseconds = 1_000
-/** How long a connection that is idle when the drain begins may still send a request, unless told otherwise. */
-export const drainIdleMilliseconds = 300
+const drainIdleMilliseconds = 300
 
 /** A bound port that does not answer yet: until `serve` is called each request gets 503. */
 export interface Listener {
@@ -37,14 +52,15 @@ export interface Listener {
 }
 
 /** @throws Error with `code` EADDRINUSE, EACCES, EADDRNOTAVAIL, … */
-export async function listen(host: string, port: number, idleMilliseconds = drainIdleMilliseconds): Promise<Listener> {
+export async function listen(host: string, port: number, options: ListenOptions = {}): Promise<Listener> {
+  const { idleMilliseconds = drainIdleMilliseconds, limits } = options
   let draining = false
   const active = new ActiveRequests()
   let listener: RequestListener = (_, reply) => {
     reply.writeHead(503, { ...plainHeaders, 'retry-after': '1' })
     reply.end(JSON.stringify(errorBody('not_ready')))
   }
-  const server = createServer({ ...limits, requireHostHeader: false }, (request, reply) => {
+  const server = createServer({ ...defaultLimits, ...limits, requireHostHeader: false }, (request, reply) => {
     if (draining) reply.shouldKeepAlive = false
     pending.set(request.socket, reply)
     reply.once('close', () => pending.get(request.socket) === reply && pending.delete(request.socket))
