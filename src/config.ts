@@ -313,10 +313,14 @@ function parseSetting<T>(setting: Setting<T>, environment: Environment): T | und
   throw new ConfigError(`${setting.variable} is ${quote(value)}: it takes ${setting.takes}`)
 }
 
-// A URL may hold a password, and a value that could not be parsed may hold one anywhere.
-function quote(value: string): string {
-  const shown = value.replace(/\/\/.*@/s, '//***@').slice(0, 120)
-  return JSON.stringify(shown)
+// A URL may hold a password, and a value that could not be parsed may hold one anywhere between : and @. JSON leaves
+// controls as they are that a terminal obeys (U+009B begins a sequence as ESC [ does).
+function quote(value: string, maxLength = 120): string {
+  const shown = value.replace(/(:|\/\/).*@/s, '$1***@').slice(0, maxLength)
+  return JSON.stringify(shown).replace(
+    /[\p{C}\p{Zl}\p{Zp}]/gu,
+    (found) => `\\u${found.codePointAt(0)?.toString(16).padStart(4, '0')}`,
+  )
 }
 
 function databasePath(environment: Environment, folder: string): string {
@@ -338,8 +342,9 @@ function readUrlFile(path: string): string {
   try {
     return readFileSync(path, 'utf8').trim()
   } catch {
+    // Whoever sets the URL itself here by mistake shall not find its password in a log.
     throw new ConfigError(
-      `MAYFLY_DATABASE_URL_FILE is ${JSON.stringify(path)}: it takes the path of a file that can be read`,
+      `MAYFLY_DATABASE_URL_FILE is ${quote(path, 500)}: it takes the path of a file that can be read`,
     )
   }
 }
@@ -383,7 +388,7 @@ function checkIssuer({ issuer, allowInsecureIssuer }: Settings): void {
   if (issuer === undefined || issuer.startsWith('https:') || allowInsecureIssuer) return
   if (isLoopback(new URL(issuer).hostname)) return
   throw new ConfigError(
-    `MAYFLY_ISSUER is ${JSON.stringify(issuer)}: it takes https, for whoever is on the path could replace the JWKS; http is for loopback, or with MAYFLY_ALLOW_INSECURE_ISSUER=true`,
+    `MAYFLY_ISSUER is ${quote(issuer)}: it takes https, for whoever is on the path could replace the JWKS; http is for loopback, or with MAYFLY_ALLOW_INSECURE_ISSUER=true`,
   )
 }
 
