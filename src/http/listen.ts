@@ -61,9 +61,10 @@ export async function listen(host: string, port: number, options: ListenOptions 
     reply.end(JSON.stringify(errorBody('not_ready')))
   }
   const server = createServer({ ...defaultLimits, ...limits, requireHostHeader: false }, (request, reply) => {
+    // What such a one asks for would be done, and its reply would be lost.
+    if (givenUp.has(request.socket)) return
     if (draining) reply.shouldKeepAlive = false
-    pending.set(request.socket, reply)
-    reply.once('close', () => pending.get(request.socket) === reply && pending.delete(request.socket))
+    noteReply(request.socket, reply)
     maskHost(request)
     listener(request, reply)
   })
@@ -105,8 +106,28 @@ export async function listen(host: string, port: number, options: ListenOptions 
 
 const plainHeaders = { 'content-type': 'application/json', 'cache-control': 'no-store' } as const
 
-// The reply that a connection waits for.
-const pending = new WeakMap<object, ServerResponse>()
+// The last reply that a connection waits for, and for a reply the one that must go out before it.
+const pending = new WeakMap<Socket, ServerResponse>()
+const inFront = new WeakMap<ServerResponse, ServerResponse>()
+// Connections that get no further request answered.
+const givenUp = new WeakSet<Socket>()
+
+function noteReply(socket: Socket, reply: ServerResponse): void {
+  const earlier = pending.get(socket)
+  if (earlier !== undefined) inFront.set(reply, earlier)
+  pending.set(socket, reply)
+  reply.once('close', () => {
+    inFront.delete(reply)
+    if (pending.get(socket) === reply) pending.delete(socket)
+  })
+}
+
+// The reply to the last request that came whole; the one behind it may still be on its way.
+function lastWhole(socket: Socket): ServerResponse | undefined {
+  const last = pending.get(socket)
+  const whole = last === undefined || last.req.complete ? last : inFront.get(last)
+  return whole?.writableFinished ? undefined : whole
+}
 
 /** Counts requests that are being answered, whether or not their caller is still there. */
 class ActiveRequests {
@@ -165,11 +186,12 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
     socket.destroy()
     return
   }
-  const earlier = pending.get(socket)
-  if (earlier !== undefined && !earlier.headersSent && error.code !== 'ERR_HTTP_REQUEST_TIMEOUT') {
-    // Rubbish behind a good request: that one gets its reply, and the rubbish none.
-    earlier.shouldKeepAlive = false
-    earlier.once('finish', () => closeFor(socket))
+  givenUp.add(socket)
+  const whole = lastWhole(socket)
+  if (whole !== undefined) {
+    // Behind it comes rubbish, or a request that does not end: the good one gets its reply, and what follows none.
+    whole.shouldKeepAlive = false
+    whole.once('finish', () => closeFor(socket))
     return
   }
   const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400

@@ -44,9 +44,9 @@ const singletons: ReadonlySet<string> = new Set(['host', 'authorization', 'conte
 const hostForm = /^[A-Za-z0-9.~_%:[\]-]*$/
 
 /**
- * Refuses a request that repeats a header which may appear once, one of HTTP/1.1 without a proper Host, and one whose
- * body comes in a coding that is not undone here. Node keeps the first of some headers and joins others with a comma;
- * whoever reads the other one, a proxy perhaps, sees another request.
+ * Refuses a request that repeats a header which may appear once, one of HTTP/1.1 without a proper Host, one of another
+ * version, and one whose body comes in a coding that is not undone here. Node keeps the first of some headers and joins
+ * others with a comma; whoever reads the other one, a proxy perhaps, sees another request.
  *
  * @throws OAuthError `header_repeated`, `http_malformed`
  * @see RFC 9110 section 5.3, RFC 9112 sections 3.2 and 6.1
@@ -60,6 +60,8 @@ export function requireSingleHeaders({ rawHeaders, headers, httpVersion }: Incom
     if (name === 'host' && !hostForm.test(rawHeaders[i + 1] ?? '')) throw new OAuthError('http_malformed')
     seen.push(name)
   }
+  // The parser takes 0.9 and 2.0 too, which have no such headers.
+  if (!['1.0', '1.1'].includes(httpVersion)) throw new OAuthError('http_malformed')
   if (httpVersion === '1.1' && !seen.includes('host')) throw new OAuthError('http_malformed')
   // Node takes the chunks apart and leaves the codings within: `gzip, chunked` would be read as if it were plain.
   if (!/^chunked$/i.test(headers['transfer-encoding'] ?? 'chunked')) throw new OAuthError('http_malformed')

@@ -48,3 +48,11 @@ export function frame({ head, body, chunks }: Framed): string {
 }
 
 export const chunking = fc.option(fc.array(fc.nat(), { maxLength: 4 }), { nil: undefined })
+
+export const honestForm = 'grant_type=client_credentials'
+
+/** A good request for a token, as a good client writes it, with what a test adds. */
+export function honestRequest(basic: string, more: readonly string[] = [], body = honestForm): string {
+  const head = ['POST /token HTTP/1.1', 'Host: x', `Content-Type: ${formType}`, `Authorization: ${basic}`, ...more]
+  return frame({ head, body })
+}

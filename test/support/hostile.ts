@@ -3,8 +3,10 @@
  *
  * Cases come from fast-check. `FC_SEED=n` replays a run (a failure prints its seed), `FC_RUNS=n` makes n times as many.
  */
+
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
@@ -142,6 +144,33 @@ async function describeServer(
       expect(await verify(String(json.access_token))).toMatchObject({ sub: 'billing', scope: 'read write' })
     },
   }
+}
+
+/** A connection whose errors are nobody's business. */
+export async function openSocket(url: string): Promise<Socket> {
+  const { hostname, port } = new URL(url)
+  const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true })
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  return socket
+}
+
+/** Whatever a socket gets until both sides are closed; ours is when the server's is. */
+export async function readAll(socket: Socket): Promise<string> {
+  let text = ''
+  socket.setEncoding('latin1').on('data', (chunk: string) => {
+    text += chunk
+  })
+  await closed(socket)
+  return text
+}
+
+/** Resolves when both sides are closed, by an end or a reset; ours is when the server's is. */
+export async function closed(socket: Socket): Promise<void> {
+  if (socket.closed) return
+  socket.resume()
+  socket.once('end', () => socket.end())
+  await new Promise<void>((resolve) => void socket.once('close', () => resolve()))
 }
 
 export interface HostileReply {
