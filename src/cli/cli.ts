@@ -10,6 +10,7 @@ import { RegistryError, StoreUnavailable } from '../lib/store-error.ts'
 import type { Store } from '../store/store.ts'
 import { type Command, type CommandContext, CommandFailure, type OptionValues, UsageError } from './command.ts'
 import { commands, nouns } from './commands.ts'
+import { maskSecrets } from './values.ts'
 
 const maxStdinBytes = 64 * 1024
 
@@ -92,7 +93,7 @@ async function execute(command: Command, args: readonly string[], options: Optio
   try {
     const printed = await command.run(context, args, options)
     if (printed !== undefined) {
-      await writeOut(`${options.json ? JSON.stringify(printed.json, null, 2) : printed.text}\n`, printed.secretOf)
+      await writeOut(`${options.json ? toJson(printed.json) : printed.text}\n`, printed.secretOf)
     }
     if (command.changes) for (const store of opened) context.note(`Changed ${store.location}`)
     if (printed?.failed === true) throw new Answered()
@@ -148,6 +149,13 @@ async function readStdin(): Promise<string> {
   } catch {
     throw new UsageError('stdin is not UTF-8: it takes text')
   }
+}
+
+// JSON escapes the controls of ASCII alone; a terminal obeys others too, and may write backwards.
+function toJson(document: unknown): string {
+  const escapeUnits = (found: string): string =>
+    found.replace(/./gs, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return JSON.stringify(document, null, 2).replace(/[^\P{Cc}\n]|[\p{Cf}\p{Zl}\p{Zp}]/gu, escapeUnits)
 }
 
 // A secret that nobody saw must not look as if it had been shown.
@@ -215,7 +223,7 @@ function writeError(code: string, message: string, json: boolean): void {
 
 // What was typed comes back in errors: without what could move a cursor, and without a secret typed in the wrong place.
 function harmless(text: string): string {
-  return text.replace(/[^\P{C}\n]/gu, '?').replace(/\bmf[a-z]_[0-9A-Za-z]{8,}/g, (found) => `${found.slice(0, 4)}…`)
+  return maskSecrets(text.replace(/[^\P{C}\n]/gu, '?'))
 }
 
 /** Runs one command line. @returns the exit code */

@@ -18,13 +18,29 @@ export function listOption(options: OptionValues, name: string): readonly string
   return Array.isArray(value) ? [...new Set(value as readonly string[])] : undefined
 }
 
+const jwt = String.raw`eyJ[\w-]+\.[\w-]+\.[\w-]*`
+const whole = new RegExp(`mf[a-z]_[0-9A-Za-z]{65}|${jwt}`)
+const begun = new RegExp(`mf[a-z]_[0-9A-Za-z]{8,}|${jwt}`, 'g')
+
+/** A text without the secrets and tokens in it, or what may be the beginning of one. */
+export function maskSecrets(text: string): string {
+  return text.replace(begun, (found) => `${found.slice(0, 4)}…`)
+}
+
+// What is kept in clear and shown to everybody must not be a secret that was pasted into the wrong place.
+function refuseSecret(text: string): void {
+  if (whole.test(text)) throw new UsageError('a secret or token stands where something else was expected')
+}
+
 /** A name for people: printable, no control characters, at most 128. */
 export function parseName(text: string): string {
+  refuseSecret(text)
   if (/^[^\p{C}\p{Z}](?:[^\p{C}\p{Zl}\p{Zp}]{0,126}[^\p{C}\p{Z}])?$/u.test(text)) return text
   throw new UsageError(`${quote(text)} is not a name: it takes up to 128 printable characters`)
 }
 
 export function parseUri(text: string): string {
+  refuseSecret(text)
   if (isResourceIndicator(text)) return text
   throw new UsageError(
     `${quote(text)} is not a resource: it takes an absolute URI without a fragment, such as https://api.example.com`,
@@ -33,6 +49,7 @@ export function parseUri(text: string): string {
 
 /** Scope-tokens with spaces between them; an empty text is the empty list. */
 export function parseScopes(text: string): readonly string[] {
+  refuseSecret(text)
   const scopes = [...new Set(text.split(' ').filter((scope) => scope !== ''))]
   const wrong = scopes.find((scope) => !isScopeToken(scope))
   if (wrong !== undefined)

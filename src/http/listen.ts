@@ -20,6 +20,8 @@ export interface ConnectionLimits {
   /** How often Node looks for connections that are over one of the two. */
   readonly connectionsCheckingInterval: number
   readonly keepAliveTimeout: number
+  /** How long nothing may move on a connection that has a reply to get: its peer does not read. */
+  readonly socketTimeout: number
 }
 
 const defaultLimits: ConnectionLimits = {
@@ -28,6 +30,7 @@ const defaultLimits: ConnectionLimits = {
   requestTimeout: 10_000,
   connectionsCheckingInterval: 2_000,
   keepAliveTimeout: 65_000,
+  socketTimeout: 12_000,
 }
 
 /** What is other than usual. */
@@ -53,14 +56,15 @@ export interface Listener {
 
 /** @throws Error with `code` EADDRINUSE, EACCES, EADDRNOTAVAIL, … */
 export async function listen(host: string, port: number, options: ListenOptions = {}): Promise<Listener> {
-  const { idleMilliseconds = drainIdleMilliseconds, limits } = options
+  const { idleMilliseconds = drainIdleMilliseconds } = options
+  const limits = { ...defaultLimits, ...options.limits }
   let draining = false
   const active = new ActiveRequests()
   let listener: RequestListener = (_, reply) => {
     reply.writeHead(503, { ...plainHeaders, 'retry-after': '1' })
     reply.end(JSON.stringify(errorBody('not_ready')))
   }
-  const server = createServer({ ...defaultLimits, ...limits, requireHostHeader: false }, (request, reply) => {
+  const server = createServer({ ...limits, requireHostHeader: false }, (request, reply) => {
     // What such a one asks for would be done, and its reply would be lost.
     if (givenUp.has(request.socket)) return
     if (draining) reply.shouldKeepAlive = false
@@ -69,6 +73,7 @@ export async function listen(host: string, port: number, options: ListenOptions 
     listener(request, reply)
   })
   server.maxConnections = maxConnections
+  server.timeout = limits.socketTimeout
   server.on('clientError', answerClientError)
   server.on('checkExpectation', (_, reply) => {
     const body = JSON.stringify(errorBody('http_malformed'))
@@ -191,7 +196,10 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   if (whole !== undefined) {
     // Behind it comes rubbish, or a request that does not end: the good one gets its reply, and what follows none.
     whole.shouldKeepAlive = false
-    whole.once('finish', () => closeFor(socket))
+    whole.once('finish', () => {
+      socket.end()
+      closeFor(socket)
+    })
     return
   }
   const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400

@@ -71,6 +71,20 @@ describe('a request that comes slowly', () => {
     expect(server.state()).toEqual({ ...before, issued: before.issued + 1 })
   })
 
+  it('H06 is ended by the server when its replies are not read', async () => {
+    const server = serverNow()
+    const path = '/.well-known/jwks.json'
+    const one = Buffer.byteLength(await (await fetch(`${server.url}${path}`)).text())
+    const socket = await open()
+    const requests = 4_000
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(requests))
+    await new Promise((resolve) => socket.once('readable', resolve))
+    await server.askHonestly()
+    // Nobody reads, so nothing tells when it was ended; if it was not, all replies come when they are read at last.
+    await setTimeout(2 * shortLimits.socketTimeout)
+    expect((await readAll(socket)).length).toBeLessThan(requests * one)
+  })
+
   it('H04 is cut off soon when it is refused and its body goes on without end', async () => {
     const head = honest().split('\r\nContent-Length')[0]
     const socket = await open()

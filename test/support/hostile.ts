@@ -40,6 +40,7 @@ export const shortLimits = {
   requestTimeout: 500,
   connectionsCheckingInterval: 100,
   keepAliveTimeout: 100,
+  socketTimeout: 1_500,
 } as const
 
 /** Collects what nobody caught, and fails the test in which it happened. */
