@@ -1,0 +1,27 @@
+/** A folder as `mayfly serve` leaves it, with one resource and one client: what a test of the whole process starts from. */
+import { join } from 'node:path'
+import { prepareApp } from '../../src/app.ts'
+import { parseSettings } from '../../src/config.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { temporaryFolder } from './process.ts'
+import { addClient, addResource } from './server.ts'
+
+export interface Installation {
+  readonly cwd: string
+  /** Absolute path of the database. */
+  readonly place: string
+  /** The value of an `Authorization` header of the client `job`. */
+  readonly authorization: string
+  /** The environment of `mayfly serve` here. */
+  readonly env: Readonly<Record<string, string>>
+}
+
+/** Makes one; it is gone with the test. */
+export async function makeInstallation(cwd = temporaryFolder()): Promise<Installation> {
+  const prepared = await prepareApp(parseSettings({}, cwd), { log: silentLog })
+  await addResource(prepared.store)
+  const { basic } = await addClient(prepared.store, 'job')
+  await prepared.close()
+  const env = { MAYFLY_ISSUER: 'http://127.0.0.1:9' }
+  return { cwd, place: join(cwd, 'data/mayfly.db'), authorization: basic, env }
+}
