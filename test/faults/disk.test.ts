@@ -1,10 +1,12 @@
-import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { openStore } from '../../src/store/open-store.ts'
+import { AcknowledgedLog } from '../support/acknowledged.ts'
+import { makeInstallation } from '../support/installation.ts'
 import { mayfly, mayflyJson, serve, temporaryFolder } from '../support/process.ts'
 import { api, basic, claimsOf, request, requestToken } from '../support/server.ts'
-import { requireTools, run } from '../support/tools.ts'
+import { mountTmpfs, requireTools, run } from '../support/tools.ts'
 
 beforeAll(() => requireTools('mount', 'umount', 'chattr', 'strace'))
 
@@ -24,9 +26,7 @@ async function register(cwd: string): Promise<string> {
 describe('F05 a full disk', () => {
   it('stops issuing with 503, leaves JWKS and metadata, and heals by itself', async () => {
     const cwd = temporaryFolder()
-    mkdirSync(join(cwd, 'data'))
-    run('mount', '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', join(cwd, 'data'))
-    onTestFinished(() => void run('umount', '-l', join(cwd, 'data')))
+    mountTmpfs(join(cwd, 'data'), '2m')
     const authorization = await register(cwd)
     const server = await serve({ cwd, env })
     expect((await requestToken(server, grant, { authorization })).status).toBe(200)
@@ -58,13 +58,58 @@ describe('F05 a full disk', () => {
 
   it('is named when a start meets it, and leaves nothing half made', async () => {
     const cwd = temporaryFolder()
-    mkdirSync(join(cwd, 'data'))
-    run('mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', join(cwd, 'data'))
-    onTestFinished(() => void run('umount', '-l', join(cwd, 'data')))
+    mountTmpfs(join(cwd, 'data'), '64k')
     const { code, stderr } = await mayfly(['serve'], { cwd, env: { MAYFLY_PORT: '0' } })
     expect(code).toBe(1)
     expect(stderr).toMatch(/is full|cannot be written/)
     run('mount', '-o', 'remount,size=8m', join(cwd, 'data'))
+    const server = await serve({ cwd, env })
+    expect((await request(`${server.url}/readyz`)).status).toBe(200)
+  })
+})
+
+describe('F05 a full disk under a command', () => {
+  it.each(['nobody', 'a server'])('ends it with one sentence and nothing half done, beside %s', async (beside) => {
+    const cwd = temporaryFolder()
+    const disk = mountTmpfs(join(cwd, 'data'), '2m')
+    const { authorization, place, env } = await makeInstallation(cwd)
+    const server = beside === 'nobody' ? undefined : await serve({ cwd, env })
+    const ballast = join(disk, 'ballast')
+    expect(() => run('dd', 'if=/dev/zero', `of=${ballast}`, 'bs=4096')).toThrow()
+    while (server !== undefined && (await requestToken(server, grant, { authorization })).status === 200);
+    for (const change of [
+      ['client', 'disable', 'job'],
+      ['secret', 'create', 'job'],
+      ['client', 'create', 'other', '--audience', api],
+    ]) {
+      const { code, stdout, stderr } = await mayfly(change, { cwd })
+      expect([code, stdout, stderr]).toEqual([
+        1,
+        '',
+        expect.stringMatching(/^error: the disk of .*mayfly\.db is full: make room and try again\n$/),
+      ])
+    }
+    rmSync(ballast)
+    expect(await mayflyJson(['client', 'list'], { cwd })).toMatchObject([{ client_id: 'job', status: 'active' }])
+    expect(await mayflyJson(['audit', 'list', '--type', 'client.disabled'], { cwd })).toEqual([])
+    expect((await mayfly(['client', 'disable', 'job'], { cwd })).code).toBe(0)
+    if (server !== undefined)
+      expect((await requestToken(server, grant, { authorization })).json.error).toBe('invalid_client')
+    const store = openStore(place, { create: false, examine: true })
+    onTestFinished(() => store.close())
+    expect(await new AcknowledgedLog().findLost(store)).toEqual([])
+  })
+})
+
+describe('F06 a full disk under the master key', () => {
+  it('ends the first start, and leaves neither a short key nor keys that it cannot open', async () => {
+    const cwd = temporaryFolder()
+    const keys = mountTmpfs(join(cwd, 'keys'), '4k')
+    writeFileSync(join(keys, 'ballast'), Buffer.alloc(4096))
+    const { code, stdout, stderr } = await mayfly(['serve'], { cwd, env: { MAYFLY_PORT: '0' } })
+    expect([code, stdout, stderr.trimEnd().split('\n').length]).toEqual([1, '', 1])
+    expect(readdirSync(keys)).toEqual(['ballast'])
+    rmSync(join(keys, 'ballast'))
     const server = await serve({ cwd, env })
     expect((await request(`${server.url}/readyz`)).status).toBe(200)
   })
@@ -89,11 +134,47 @@ describe('F08 a database that cannot be written', () => {
     expect((await request(`${server.url}/readyz`)).status).toBe(200)
   })
 
-  it('answers 503 while the mount below it is read-only, and heals by itself', async () => {
+  it.each([
+    { name: 'mayfly.db', token: 200, command: 1 },
+    { name: 'mayfly.db-wal', token: 503, command: 1 },
+    { name: '.', token: 200, command: 0 },
+  ])(
+    'gives out no token without a record while $name is immutable under a server, and heals by itself',
+    async (made) => {
+      const { cwd, authorization, place, env } = await makeInstallation()
+      const server = await serve({ cwd, env })
+      const log = new AcknowledgedLog()
+      const ask = async (): Promise<number> => {
+        const reply = await requestToken(server, grant, { authorization })
+        if (reply.status === 200) log.tokens.push(String(reply.json.access_token))
+        else expect([reply.json.error, reply.headers.get('retry-after')]).toEqual(['temporarily_unavailable', '1'])
+        return reply.status
+      }
+      expect(await ask()).toBe(200)
+      const target = join(cwd, 'data', made.name)
+      run('chattr', '+i', target)
+      try {
+        for (let i = 0; i < 3; i += 1) expect(await ask()).toBe(made.token)
+        expect((await request(`${server.url}/.well-known/jwks.json`)).status).toBe(200)
+        expect((await request(`${server.url}/readyz`)).status).toBe(made.token)
+        const { code, stderr } = await mayfly(['client', 'update', 'job', '--access-token-ttl', '1m'], { cwd })
+        expect([code, stderr]).toEqual([made.command, expect.stringMatching(/cannot be written|^Changed /)])
+        expect(stderr.trimEnd().split('\n')).toHaveLength(1)
+      } finally {
+        run('chattr', '-i', target)
+      }
+      expect(await ask()).toBe(200)
+      expect((await request(`${server.url}/readyz`)).status).toBe(200)
+      expect(await server.end('SIGTERM')).toMatchObject({ code: 0 })
+      const store = openStore(place, { create: false, examine: true })
+      onTestFinished(() => store.close())
+      expect(await log.findLost(store)).toEqual([])
+    },
+  )
+
+  it('ends the start while the mount below it is read-only, and starts when it is not', async () => {
     const cwd = temporaryFolder()
-    mkdirSync(join(cwd, 'data'))
-    run('mount', '-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', join(cwd, 'data'))
-    onTestFinished(() => void run('umount', '-l', join(cwd, 'data')))
+    mountTmpfs(join(cwd, 'data'), '8m')
     const authorization = await register(cwd)
     run('mount', '-o', 'remount,ro', join(cwd, 'data'))
     const refused = await mayfly(['serve'], { cwd, env: { MAYFLY_PORT: '0' } })
@@ -101,6 +182,27 @@ describe('F08 a database that cannot be written', () => {
     run('mount', '-o', 'remount,rw', join(cwd, 'data'))
     const server = await serve({ cwd, env })
     expect((await requestToken(server, grant, { authorization })).status).toBe(200)
+  })
+})
+
+describe('F12 a -wal that is lost', () => {
+  // What lay in it alone is gone, and the file cannot know. Changes to the registry go into the main file at once, so none
+  // of them is lost.
+  it('takes no change of the registry with it', async () => {
+    const { cwd, authorization, place, env } = await makeInstallation()
+    const server = await serve({ cwd, env })
+    await mayflyJson(['client', 'create', 'other', '--audience', api], { cwd })
+    await mayflyJson(['client', 'disable', 'job'], { cwd })
+    expect((await requestToken(server, grant, { authorization })).json.error).toBe('invalid_client')
+    await server.end('SIGKILL')
+    rmSync(`${place}-wal`)
+    const log = new AcknowledgedLog()
+    log.changes.push({ type: 'client.created', clientId: 'other' }, { type: 'client.disabled', clientId: 'job' })
+    const again = await serve({ cwd, env })
+    expect((await requestToken(again, grant, { authorization })).json.error).toBe('invalid_client')
+    const store = openStore(place, { create: false, examine: true })
+    onTestFinished(() => store.close())
+    expect(await log.findLost(store)).toEqual([])
   })
 })
 

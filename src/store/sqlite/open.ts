@@ -177,8 +177,9 @@ export function toOpenError(error: unknown, path: string): unknown {
   if (/^SQLITE_(?:CORRUPT|NOTADB)/.test(code)) return damaged(path, error)
   if (/^SQLITE_BUSY/.test(code))
     return new StoreOpenError(`${path} is locked by another process: end that process or wait for it`, { cause: error })
-  if (/^SQLITE_FULL|^ENOSPC$/.test(code))
-    return new StoreOpenError(`the disk of ${path} is full: make room and start again`, { cause: error })
+  // The -shm cannot grow: SQLite has no better word for a disk that is full when the file is opened.
+  if (/^SQLITE_(?:FULL|IOERR_SHMSIZE)|^ENOSPC$/.test(code))
+    return new StoreOpenError(`the disk of ${path} is full: make room and try again`, { cause: error })
   if (/^(?:SQLITE_(?:READONLY|CANTOPEN|IOERR|PERM)|EACCES|EROFS|EPERM|ENOENT|ENOTDIR|EEXIST)/.test(code)) {
     return new StoreOpenError(
       `${path} or its folder cannot be written (${code}): let the user of this process write there, or give MAYFLY_DATABASE_URL another path`,
