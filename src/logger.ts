@@ -16,9 +16,15 @@ const redact = {
   censor: '[redacted]',
 }
 
+/** Lines that cannot be written wait for room up to this, and later ones are dropped. */
+const maxWaitingBytes = 1024 * 1024
+
 /** The operator's log, on stderr: JSON lines, or readable ones for a terminal. */
 export function createLogger(level: LogLevel, readable: boolean): Logger {
-  const stderr = destination({ fd: 2, sync: true })
+  const stderr = destination({ fd: 2, sync: true, maxLength: maxWaitingBytes })
+  // A log that cannot be written, its disk full perhaps, must not become the answer to a request: without a listener each
+  // line would throw where it was logged.
+  stderr.on('error', () => {})
   const stream: DestinationStream = readable ? { write: (line) => void stderr.write(formatLine(line)) } : stderr
   return pino(
     {

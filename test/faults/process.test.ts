@@ -10,7 +10,7 @@ import { openStore } from '../../src/store/open-store.ts'
 import { AcknowledgedLog } from '../support/acknowledged.ts'
 import { type Installation, makeInstallation } from '../support/installation.ts'
 import { ask, startLoad } from '../support/load.ts'
-import { mayfly, type ServerProcess, serve } from '../support/process.ts'
+import { launcher, mayfly, type ServerProcess, serve } from '../support/process.ts'
 import { request, requestToken } from '../support/server.ts'
 import { requireTools, run } from '../support/tools.ts'
 
@@ -127,11 +127,15 @@ describe('F07 an fsync that fails', () => {
   })
 })
 
-describe('F41 nobody reads what it prints', () => {
-  it('goes on, refuses with records, and ends with 0', async () => {
+describe('F41 output that cannot be written', () => {
+  it.each([
+    { what: 'nobody reads', to: '&2' },
+    { what: 'has no room', to: '/dev/full' },
+  ])('goes on, refuses with records, and ends with 0 when its output $what', async ({ to }) => {
     const installation = await makeInstallation()
     const { authorization } = installation
-    const server = await serve(installation)
+    const command = ['sh', '-c', `exec "$0" "$@" 2>${to}`, process.execPath, launcher, 'serve']
+    const server = await serve({ ...installation, command })
     server.child.stdout?.destroy()
     server.child.stderr?.destroy()
     const log = new AcknowledgedLog()
