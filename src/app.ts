@@ -230,10 +230,11 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
   }
 }
 
-function createMetrics(checker: ImportedSecretChecker, { registry, ringClock, settings }: Parts): Metrics {
+function createMetrics(checker: ImportedSecretChecker, { registry, ringClock, settings, store }: Parts): Metrics {
   const timing = keyTimingOf(settings)
   return new Metrics({
     secretChecks: () => checker.load,
+    storeBacklogBytes: () => store.backlogBytes(),
     keys: () => registry.lastRing?.keys ?? [],
     keyTimes: () => {
       const keys = registry.lastRing?.keys ?? []

@@ -7,6 +7,8 @@ import type { GrantType } from '../oauth/grant-type.ts'
 export interface Gauges {
   /** Argon2id checks that run or wait. */
   secretChecks(): number
+  /** See `Store.backlogBytes`. */
+  storeBacklogBytes(): number
   keys(): readonly { readonly alg: SigningAlg; readonly state: string }[]
   /** For each algorithm, the time to the next transition of any of its keys, and the age of the active one. */
   keyTimes(): readonly {
@@ -86,6 +88,14 @@ function addGauges(gauges: Gauges, registers: Registry[]): void {
     registers,
     collect() {
       this.set(gauges.secretChecks())
+    },
+  })
+  new Gauge({
+    name: 'mayfly_store_backlog_bytes',
+    help: 'Bytes of the -wal that are not in the database file yet: they grow while another process reads in one long transaction',
+    registers,
+    collect() {
+      this.set(gauges.storeBacklogBytes())
     },
   })
   new Gauge({

@@ -19,6 +19,8 @@ export interface Store extends RegistryStore, ResourceStore, ClientStore, KeySto
   setIssuer(issuer: string, by: Actor, options?: { replace: boolean }): Promise<string>
   /** Writes something and takes it durably, without changing anything. @throws StoreUnavailable */
   checkWritable(): Promise<void>
+  /** Bytes that are durable but not yet in their final place. They grow without end while somebody holds a reading transaction open. NaN when nobody can tell. */
+  backlogBytes(): number
   /** Looks for damage and for what a migration should have done. @returns sentences, none when all is well */
   check(): Promise<readonly string[]>
   /** How large the store is and how fast it grows, since a moment. @throws StoreUnavailable */

@@ -5,7 +5,7 @@ import { openStore } from '../../src/store/open-store.ts'
 import { AcknowledgedLog } from '../support/acknowledged.ts'
 import { makeInstallation } from '../support/installation.ts'
 import { mayfly, mayflyJson, serve, temporaryFolder } from '../support/process.ts'
-import { api, basic, claimsOf, request, requestToken } from '../support/server.ts'
+import { api, claimsOf, request, requestToken } from '../support/server.ts'
 import { mountTmpfs, requireTools, run } from '../support/tools.ts'
 
 beforeAll(() => requireTools('mount', 'umount', 'chattr', 'strace'))
@@ -13,21 +13,11 @@ beforeAll(() => requireTools('mount', 'umount', 'chattr', 'strace'))
 const grant = { grant_type: 'client_credentials' }
 const env = { MAYFLY_ISSUER: 'http://127.0.0.1:9' }
 
-async function register(cwd: string): Promise<string> {
-  await mayflyJson(['db', 'migrate'], { cwd })
-  await mayflyJson(['resource', 'create', api, '--scope', 'read'], { cwd })
-  const { client_secret: secret } = await mayflyJson<{ client_secret: string }>(
-    ['client', 'create', 'job', '--audience', api],
-    { cwd },
-  )
-  return basic('job', secret)
-}
-
 describe('F05 a full disk', () => {
   it('stops issuing with 503, leaves JWKS and metadata, and heals by itself', async () => {
     const cwd = temporaryFolder()
     mountTmpfs(join(cwd, 'data'), '2m')
-    const authorization = await register(cwd)
+    const { authorization } = await makeInstallation(cwd)
     const server = await serve({ cwd, env })
     expect((await requestToken(server, grant, { authorization })).status).toBe(200)
 
@@ -118,7 +108,7 @@ describe('F06 a full disk under the master key', () => {
 describe('F08 a database that cannot be written', () => {
   it('ends the start with one sentence when file or folder are immutable, and starts again afterwards', async () => {
     const cwd = temporaryFolder()
-    await register(cwd)
+    await makeInstallation(cwd)
     const folder = join(cwd, 'data')
     const file = join(folder, 'mayfly.db')
     for (const target of [folder, file]) {
@@ -175,7 +165,7 @@ describe('F08 a database that cannot be written', () => {
   it('ends the start while the mount below it is read-only, and starts when it is not', async () => {
     const cwd = temporaryFolder()
     mountTmpfs(join(cwd, 'data'), '8m')
-    const authorization = await register(cwd)
+    const { authorization } = await makeInstallation(cwd)
     run('mount', '-o', 'remount,ro', join(cwd, 'data'))
     const refused = await mayfly(['serve'], { cwd, env: { MAYFLY_PORT: '0' } })
     expect([refused.code, refused.stderr]).toEqual([1, expect.stringMatching(/cannot be written/)])

@@ -157,8 +157,15 @@ describe('F41 output that cannot be written', () => {
   })
 })
 
+async function backlog({ url }: ServerProcess): Promise<number> {
+  const { text } = await request(`${url}/metrics`)
+  return Number(/^mayfly_store_backlog_bytes (?<bytes>.+)$/m.exec(text)?.groups?.bytes)
+}
+
 describe('F10 a reader that keeps a transaction open', () => {
-  it('makes the -wal grow by what is written, and no longer than it reads', { timeout: 60_000 }, async () => {
+  it('makes the -wal grow by what is written while it reads, which the metrics show, and no longer', {
+    timeout: 60_000,
+  }, async () => {
     const installation = await makeInstallation()
     const server = await serve(installation)
     const log = new AcknowledgedLog()
@@ -176,9 +183,11 @@ describe('F10 a reader that keeps a transaction open', () => {
     reader.exec('BEGIN; SELECT count(*) FROM issuance')
     await issue(3_000)
     const held = statSync(wal).size
+    expect(await backlog(server)).toBeGreaterThan(held * 0.9)
     reader.exec('COMMIT')
     await issue(3_000)
     const free = statSync(wal).size
+    expect(await backlog(server)).toBeLessThan(1024 * 4096)
     process.stdout.write(`F10: the -wal took ${held} bytes beside a reader, then ${free}\n`)
     expect(held).toBeGreaterThan(1024 * 4096)
     expect(free).toBeLessThanOrEqual(held + 1024 * 4096)

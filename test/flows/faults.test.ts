@@ -3,55 +3,19 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { openStore } from '../../src/store/open-store.ts'
+import { makeInstallation } from '../support/installation.ts'
+import { ask } from '../support/load.ts'
 import { mayfly, mayflyJson, type ServerProcess, serve, temporaryFolder } from '../support/process.ts'
-import { api, basic, claimsOf, request, requestToken, startWithClient } from '../support/server.ts'
+import { claimsOf, request, requestToken, startWithClient } from '../support/server.ts'
 
 const grant = { grant_type: 'client_credentials' }
-const body = 'grant_type=client_credentials'
 
 async function serveWithClient(
   env: Record<string, string> = {},
 ): Promise<{ cwd: string; server: ServerProcess; authorization: string }> {
-  const cwd = temporaryFolder()
-  await mayflyJson(['db', 'migrate'], { cwd })
-  await mayflyJson(['resource', 'create', api, '--scope', 'read'], { cwd })
-  const { client_secret: secret } = await mayflyJson<{ client_secret: string }>(
-    ['client', 'create', 'job', '--audience', api],
-    { cwd },
-  )
-  const server = await serve({ cwd, env: { MAYFLY_ISSUER: 'http://127.0.0.1:9', ...env } })
-  return { cwd, server, authorization: basic('job', secret) }
-}
-
-/** Asks on a kept connection; resolves with the status and the token, or with the error's code. */
-function ask(
-  url: string,
-  authorization: string,
-  agent: Agent,
-): Promise<{ status?: number; token?: string; error?: string }> {
-  return new Promise((resolve) => {
-    const call = httpRequest(
-      `${url}/token`,
-      {
-        method: 'POST',
-        agent,
-        headers: { authorization, 'content-type': 'application/x-www-form-urlencoded', 'content-length': body.length },
-      },
-      (reply) => {
-        let text = ''
-        reply.setEncoding('utf8').on('data', (chunk: string) => {
-          text += chunk
-        })
-        reply.on('end', () => {
-          const { access_token: token } = JSON.parse(text) as { access_token?: string }
-          resolve({ status: reply.statusCode ?? 0, ...(token === undefined ? {} : { token }) })
-        })
-        reply.on('error', (error) => resolve({ error: error.message }))
-      },
-    )
-    call.on('error', (error: NodeJS.ErrnoException) => resolve({ error: error.code ?? error.message }))
-    call.end(body)
-  })
+  const { cwd, authorization, env: own } = await makeInstallation()
+  const server = await serve({ cwd, env: { ...own, ...env } })
+  return { cwd, server, authorization }
 }
 
 describe('F42 a statement that fails', () => {

@@ -74,7 +74,10 @@ function createRegistryStore(connection: Connection): RegistryStore {
   }
 }
 
-type WholeStore = Pick<Store, 'location' | 'setIssuer' | 'checkWritable' | 'check' | 'readUsage' | 'backup' | 'close'>
+type WholeStore = Pick<
+  Store,
+  'location' | 'setIssuer' | 'checkWritable' | 'backlogBytes' | 'check' | 'readUsage' | 'backup' | 'close'
+>
 
 function createWholeStore(connection: Connection, path: string): WholeStore {
   const { db, sqlite, acts } = connection
@@ -101,6 +104,7 @@ function createWholeStore(connection: Connection, path: string): WholeStore {
       requireRoom(path)
       await acts.submit({ single: true, run: () => void touch.run() })
     },
+    backlogBytes: () => backlogBytes(sqlite),
     check: () => read(() => checkDatabase(connection)),
     readUsage: (since) => read(() => readUsage(connection, path, since)),
     backup: async (file) => writeBackup(sqlite, file),
@@ -146,6 +150,17 @@ function readUsage({ sqlite }: Connection, path: string, since: number): StoreUs
     issuancesSince: count('WHERE jti >= ?', ulidFloor(since)),
     bytesPerIssuance: average === null ? 0 : Math.ceil(average) + rowOverheadBytes,
     openFiles: files.filter((file) => (statSync(file).mode & 0o077) !== 0),
+  }
+}
+
+// NOOP looks and does nothing (https://sqlite.org/pragma.html#pragma_wal_checkpoint).
+function backlogBytes(sqlite: Connection['sqlite']): number {
+  try {
+    const [wal] = sqlite.pragma('wal_checkpoint(NOOP)') as { log: number; checkpointed: number }[]
+    const pageBytes = Number(sqlite.pragma('page_size', { simple: true }))
+    return wal === undefined ? 0 : (wal.log - wal.checkpointed) * pageBytes
+  } catch {
+    return Number.NaN
   }
 }
 
