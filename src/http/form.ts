@@ -26,7 +26,7 @@ export async function readForm(incoming: IncomingMessage): Promise<Parameters> {
 const formType = /^application\/x-www-form-urlencoded[ \t]*(?:;[ \t]*(?:charset="?utf-8"?[ \t]*)?)*$/i
 
 function isForm(contentType: string | undefined): boolean {
-  return contentType !== undefined && formType.test(contentType)
+  return formType.test(contentType ?? '')
 }
 
 function readBody(incoming: IncomingMessage): Promise<string> {
@@ -39,9 +39,7 @@ function readBody(incoming: IncomingMessage): Promise<string> {
       if (length <= maxBodyBytes) chunks.push(chunk)
       else reject(new OAuthError('body_too_large'))
     })
-    incoming.on('end', () =>
-      resolve((chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))?.toString('latin1') ?? ''),
-    )
+    incoming.on('end', () => resolve(Buffer.concat(chunks).toString('latin1')))
     incoming.on('close', () => {
       // After every body; an error that is made for nothing costs more than the rest of this function.
       if (!incoming.complete) reject(new OAuthError('body_incomplete'))

@@ -13,7 +13,8 @@ import { type ArgonCost, hashImportedSecret, ImportedSecretChecker } from '../..
 import { parseForm } from '../../src/http/form.ts'
 import { OAuthError, refusalOf } from '../../src/oauth/errors.ts'
 import { makeClient } from '../support/client.ts'
-import { basic, ManualClock } from '../support/server.ts'
+import { ManualClock } from '../support/clock.ts'
+import { basic } from '../support/credentials.ts'
 
 const clock = new ManualClock()
 const now = clock.nowMilliseconds()

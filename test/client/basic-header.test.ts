@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { clientSecretBasic } from '../../src/client/client-secret-basic.ts'
 import { parseForm } from '../../src/http/form.ts'
 import { OAuthError } from '../../src/oauth/errors.ts'
-import { basic } from '../support/server.ts'
+import { basic } from '../support/credentials.ts'
 
 const seed = 20_260_102
 const form = parseForm('')

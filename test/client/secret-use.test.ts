@@ -5,8 +5,9 @@ import type { SecretId } from '../../src/client/client-secret.ts'
 import { SecretUse, useGranularityMilliseconds } from '../../src/client/secret-use.ts'
 import { openStore } from '../../src/store/open-store.ts'
 import type { Store } from '../../src/store/store.ts'
+import { ManualClock } from '../support/clock.ts'
 import { temporaryFolder } from '../support/process.ts'
-import { addClient, addResource, ManualClock } from '../support/server.ts'
+import { addClient, addResource } from '../support/registry.ts'
 
 const minutes = useGranularityMilliseconds / 60_000
 

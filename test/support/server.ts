@@ -4,45 +4,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, onTestFinished } from 'vitest'
 import { type AppOptions, prepareApp } from '../../src/app.ts'
-import type { ClientSettings } from '../../src/client/client.ts'
-import { generateSecret } from '../../src/client/client-secret.ts'
 import { parseSettings, type Settings } from '../../src/config.ts'
-import type { Clock } from '../../src/lib/clock.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { type RunningServer, startServer } from '../../src/main.ts'
 import { openStore } from '../../src/store/open-store.ts'
 import type { Store } from '../../src/store/store.ts'
 import { temporaryFolder } from './process.ts'
+import { addClient, addResource, type TestClient } from './registry.ts'
 
-export const api = 'https://api.example.test'
-
-/** A clock that stands still until it is moved. Both its times move together. */
-export class ManualClock implements Clock {
-  #now: number
-  #elapsed = 0
-
-  constructor(now = Date.UTC(2026, 0, 2, 3, 4, 5)) {
-    this.#now = now
-  }
-
-  nowMilliseconds(): number {
-    return this.#now
-  }
-
-  monotonicMilliseconds(): number {
-    return this.#elapsed
-  }
-
-  advance(seconds: number): void {
-    this.#now += seconds * 1000
-    this.#elapsed += seconds * 1000
-  }
-
-  /** Moves wall time alone, as a step of the machine's clock does. */
-  step(seconds: number): void {
-    this.#now += seconds * 1000
-  }
-}
+export { ManualClock } from './clock.ts'
+export { basic } from './credentials.ts'
+export { claimsOf, headerOf } from './jwt.ts'
+export { addClient, addResource, api, type TestClient } from './registry.ts'
 
 export interface TestServer extends RunningServer {
   readonly folder: string
@@ -97,51 +70,6 @@ export async function startTestServer({ env, folder: given, ...options }: TestSe
     return other
   }
   return { ...server, stop, folder, settings, store, openOther }
-}
-
-export interface TestClient {
-  readonly clientId: string
-  readonly secret: string
-  /** The value of an `Authorization` header. */
-  readonly basic: string
-}
-
-/** `Basic` credentials as RFC 6749 section 2.3.1 wants them. */
-export function basic(id: string, secret: string): string {
-  const encode = (text: string): string => new URLSearchParams({ v: text }).toString().slice(2)
-  return `Basic ${Buffer.from(`${encode(id)}:${encode(secret)}`).toString('base64')}`
-}
-
-/** Registers the resource `api` with scopes `read` and `write`. */
-export async function addResource(
-  store: Store,
-  uri = api,
-  scopes: readonly string[] = ['read', 'write'],
-): Promise<void> {
-  await store.createResource(uri, { scopes }, 'cli:test')
-}
-
-/** Registers a client with a generated secret; by default one of `api` with both its scopes. */
-export async function addClient(
-  store: Store,
-  clientId: string,
-  settings: Partial<ClientSettings> = {},
-): Promise<TestClient> {
-  const { secret, secretId, sha256 } = generateSecret()
-  await store.createClient(
-    clientId,
-    {
-      name: clientId,
-      grantTypes: ['client_credentials'],
-      authMethods: ['client_secret_basic'],
-      scopes: ['read', 'write'],
-      audiences: [api],
-      ...settings,
-    },
-    { kind: 'generated', secretId, sha256 },
-    'cli:test',
-  )
-  return { clientId, secret: secret.reveal(), basic: basic(clientId, secret.reveal()) }
 }
 
 /** A server with the resource `api` and one client of it. */
@@ -200,14 +128,4 @@ export async function getToken(
   )
   if (typeof reply.json.access_token !== 'string') throw new Error(`no token: ${reply.status} ${reply.text}`)
   return reply.json.access_token
-}
-
-/** The claims of a token, unverified. */
-export function claimsOf(token: string): Record<string, unknown> {
-  return JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as Record<string, unknown>
-}
-
-/** The header of a token, unverified. */
-export function headerOf(token: string): Record<string, unknown> {
-  return JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString()) as Record<string, unknown>
 }

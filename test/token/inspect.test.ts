@@ -2,14 +2,12 @@ import { createHmac, createPublicKey } from 'node:crypto'
 import fc from 'fast-check'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
-import { KeyRingOpener } from '../../src/key/ring.ts'
 import { makeUlid } from '../../src/lib/id.ts'
 import { type Inspection, inspectToken } from '../../src/token/inspect.ts'
-import { claimsOf, getToken, headerOf, ManualClock, startWithClient, type TestServer } from '../support/server.ts'
+import { startTestIssuer, type TestIssuer } from '../support/issuer.ts'
+import { claimsOf, headerOf } from '../support/jwt.ts'
 
-interface Setting {
-  readonly clock: ManualClock
-  readonly server: TestServer
+interface Setting extends TestIssuer {
   readonly token: string
   inspect(token: string, at?: number): Promise<Inspection>
   /** Signs with the key that signs our tokens, as somebody would who has stolen it. */
@@ -17,18 +15,15 @@ interface Setting {
 }
 
 async function start(): Promise<Setting> {
-  const clock = new ManualClock()
-  const { server, client } = await startWithClient({ clock })
-  const token = await getToken(server, client)
-  const material = await server.store.readKeys()
-  if (material === undefined) throw new Error('no keys')
-  const ring = await new KeyRingOpener(server.prepared.provisioned.masterKey).open(material)
+  const issuer = await startTestIssuer()
+  const { clock, store, ring, tokens, order, fence } = issuer
+  const token = (await tokens.issue(order(), await fence()))?.accessToken
+  if (token === undefined) throw new Error('no token')
   const signer = ring.activeSigner('ES256')
   return {
-    clock,
-    server,
+    ...issuer,
     token,
-    inspect: (text, at = clock.nowMilliseconds()) => inspectToken(text, server.store, at),
+    inspect: (text, at = clock.nowMilliseconds()) => inspectToken(text, store, at),
     forge: async (claims, header = {}) => {
       const input = `${encode({ typ: 'at+jwt', alg: 'ES256', kid: signer.kid, ...header })}.${encode(claims)}`
       return `${input}.${Buffer.from(await signer.sign(Buffer.from(input))).toString('base64url')}`
@@ -248,8 +243,8 @@ describe('the inspection of a token', () => {
   })
 
   it('says that ours is of another issuer when the database was given to one', async () => {
-    const { server, inspect, token } = await start()
-    await server.store.setIssuer('https://new.example.test', 'cli:test', { replace: true })
+    const { store, inspect, token } = await start()
+    await store.setIssuer('https://new.example.test', 'cli:test', { replace: true })
     await expect(inspect(token)).resolves.toMatchObject({ active: false, reason: 'it is of another issuer' })
   })
 

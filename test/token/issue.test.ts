@@ -2,72 +2,28 @@ import { join } from 'node:path'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Client } from '../../src/client/client.ts'
-import { provisionKeys } from '../../src/key/provision.ts'
-import { KeyRingOpener } from '../../src/key/ring.ts'
 import type { SigningAlg } from '../../src/key/signer.ts'
-import { isUlid, makeRequestId, ulidMilliseconds } from '../../src/lib/id.ts'
+import { isUlid, ulidMilliseconds } from '../../src/lib/id.ts'
 import type { Resource } from '../../src/resource/resource.ts'
 import { openStore } from '../../src/store/open-store.ts'
-import type { Store } from '../../src/store/store.ts'
-import { type Fence, TokenIssuer, type TokenOrder, type TokenSettings } from '../../src/token/issue.ts'
+import { type Fence, TokenIssuer, type TokenSettings } from '../../src/token/issue.ts'
 import { makeClient } from '../support/client.ts'
+import { ManualClock } from '../support/clock.ts'
+import { tokenSettings as settings, startTestIssuer, type TestIssuer } from '../support/issuer.ts'
+import { claimsOf, headerOf } from '../support/jwt.ts'
 import { temporaryFolder } from '../support/process.ts'
-import { defaultTiming } from '../support/ring.ts'
-import { addClient, addResource, api, claimsOf, headerOf, ManualClock } from '../support/server.ts'
+import { api } from '../support/registry.ts'
 
-const issuer = 'https://tokens.example.test'
-const settings: TokenSettings = {
-  issuer,
-  signingAlg: 'ES256',
-  accessTokenTtlSeconds: 300,
-  accessTokenMaxTtlSeconds: 3_600,
-}
+const { issuer } = settings
 
-interface Setting {
-  readonly clock: ManualClock
-  readonly store: Store
-  readonly tokens: TokenIssuer
+interface Setting extends TestIssuer {
   readonly keys: ReturnType<typeof createLocalJWKSet>
-  order(changes?: Partial<TokenOrder>): TokenOrder
-  fence(): Promise<Fence>
 }
 
 async function start(): Promise<Setting> {
-  const clock = new ManualClock()
-  const folder = temporaryFolder()
-  const store = openStore(join(folder, 'mayfly.db'), { create: true, examine: false, clock })
-  onTestFinished(() => store.close())
-  const { masterKey } = await provisionKeys(store, join(folder, 'master.key'), defaultTiming, clock)
-  await addResource(store)
-  await addClient(store, 'billing')
-  const material = await store.readKeys()
-  const client = (await store.findClient('billing')).value
-  const audience = (await store.findResource(api)).value
-  const secretId = client?.secrets[0]?.secretId
-  if (material === undefined || client === undefined || audience === undefined || secretId === undefined) {
-    throw new Error('the registry is empty')
-  }
-  const ring = await new KeyRingOpener(masterKey).open(material)
-  return {
-    clock,
-    store,
-    tokens: new TokenIssuer(settings, store, clock),
-    keys: createLocalJWKSet({ keys: ring.publicJwks().map((jwk) => ({ ...jwk })) }),
-    order: (changes) => ({
-      client,
-      secretId,
-      grantType: 'client_credentials',
-      subject: 'billing',
-      audience,
-      scopes: ['read', 'write'],
-      origin: { requestId: makeRequestId(clock.nowMilliseconds()), address: '192.0.2.1' },
-      ...changes,
-    }),
-    fence: async () => ({
-      sequence: await store.readRegistrySequence(),
-      activeSigner: (alg) => ring.activeSigner(alg),
-    }),
-  }
+  const issuer = await startTestIssuer()
+  const keys = createLocalJWKSet({ keys: issuer.ring.publicJwks().map((jwk) => ({ ...jwk })) })
+  return { ...issuer, keys }
 }
 
 function resourceWith(ttl: number | undefined): Resource {

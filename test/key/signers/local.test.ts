@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey } from 'node:crypto'
+import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { makeSigningKey } from '../../../src/key/make-key.ts'
@@ -66,6 +66,54 @@ describe('the conversion of a DER signature', () => {
       expect(() => convertDerSignature(bad)).toThrow(/not a DER signature/)
     }
   })
+})
+
+describe('the parts of a DER signature', () => {
+  const good = der(new Uint8Array(32).fill(0x41), new Uint8Array(32).fill(0x42))
+  const sAt = 2 + 2 + 32
+
+  it.each([
+    ['another type for the sequence', 0, 0x31],
+    ['a sequence that is longer than it says', 1, good.length - 3],
+    ['a sequence that is shorter than it says', 1, good.length - 1],
+    ['another type for r', 2, 0x03],
+    ['another type for s', sAt, 0x04],
+    ['an r of no bytes', 3, 0],
+    ['an s of no bytes', sAt + 1, 0],
+    ['an r of 34 bytes', 3, 34],
+    ['an s of 34 bytes', sAt + 1, 34],
+  ])('are refused with %s', (_, at, byte) => {
+    const changed = Buffer.from(good)
+    changed[at] = byte
+    expect(() => convertDerSignature(changed)).toThrow(/^not a DER signature$/)
+  })
+
+  it('are refused with a number of no bytes, though all lengths are right', () => {
+    expect(() => convertDerSignature(Buffer.from([0x30, 5, 0x02, 0, 0x02, 1, 7]))).toThrow(/^not a DER signature$/)
+    expect(() => convertDerSignature(Buffer.from([0x30, 5, 0x02, 1, 7, 0x02, 0]))).toThrow(/^not a DER signature$/)
+  })
+
+  it('are refused with numbers of 34 bytes, though all lengths are right', () => {
+    const long = Buffer.concat([Buffer.from([0x02, 34]), Buffer.alloc(34)])
+    for (const numbers of [
+      [long, Buffer.from([0x02, 1, 7])],
+      [Buffer.from([0x02, 1, 7]), long],
+    ]) {
+      const bytes = Buffer.concat([Buffer.from([0x30, 39]), ...numbers])
+      expect(() => convertDerSignature(bytes)).toThrow(/^not a DER signature$/)
+    }
+  })
+})
+
+describe('a local signer', () => {
+  const { privateKey } = generateKeyPairSync('x25519')
+
+  it.each(['ES256', 'RS256'] as const)(
+    'rejects what its key cannot sign by %s, rather than sign it otherwise',
+    async (alg) => {
+      await expect(createLocalSigner('kid', alg, privateKey).sign(Buffer.from('x'))).rejects.toThrow()
+    },
+  )
 })
 
 describe('a public JWK', () => {
