@@ -75,12 +75,12 @@ export async function authenticateClient(
   const { client, cached } = await lookup.findClient(claim.clientId)
   claim.exists = client !== undefined
   const proof = await checkSecret(claim, client, lookup.importedCost, checker)
-  const refusal = judge(claim, client, proof, clock.nowMilliseconds())
-  if (client !== undefined && proof !== undefined && refusal === undefined) return { client, secretId: proof.secretId }
+  const judgement = judge(claim, client, proof, clock.nowMilliseconds())
+  if (typeof judgement !== 'string') return judgement
   // A client in memory would be refused sooner than one that does not exist: it costs the same look into the store, and
   // not its own row, whose size would show.
   if (cached) await lookup.probe()
-  throw new OAuthError(refusal ?? 'secret_wrong')
+  throw new OAuthError(judgement)
 }
 
 function judge(
@@ -88,14 +88,14 @@ function judge(
   client: Client | undefined,
   proof: ClientSecret | undefined,
   now: number,
-): Reason | undefined {
+): AuthenticatedClient | Reason {
   if (client === undefined) return 'client_unknown'
   if (client.status === 'disabled') return 'client_disabled'
   if (client.authMethods.length === 0) return 'client_public'
   if (proof === undefined) return knowsSecret(claim, client) ? 'secret_wrong' : 'secret_unknown'
-  if (proof.expiresAt !== undefined && proof.expiresAt <= now) return 'secret_expired'
+  if ((proof.expiresAt ?? Number.POSITIVE_INFINITY) <= now) return 'secret_expired'
   if (!client.authMethods.includes(claim.method)) return 'authentication_method_not_registered'
-  return undefined
+  return { client, secretId: proof.secretId }
 }
 
 function knowsSecret(claim: Claim, client: Client): boolean {
@@ -124,7 +124,7 @@ const noHash = new Uint8Array(32)
 
 function checkGenerated(presented: string, client: Client | undefined): ClientSecret | undefined {
   const id = secretIdOf(presented)
-  const secret = client?.secrets.find((candidate) => candidate.kind === 'generated' && candidate.secretId === id)
+  const secret = client?.secrets.find((candidate) => candidate.secretId === id)
   const matched = matchesHash(presented, secret?.kind === 'generated' ? secret.sha256 : noHash)
   return matched ? secret : undefined
 }

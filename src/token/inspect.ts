@@ -4,7 +4,6 @@ import type { KeyStore } from '../key/key-store.ts'
 import { signingAlgs } from '../key/signer.ts'
 import type { SigningKeyFacts } from '../key/signing-key.ts'
 import { formatTimestamp } from '../lib/clock.ts'
-import { isUlid } from '../lib/id.ts'
 import { accessTokenType } from '../oauth/claims.ts'
 import type { RegistryStore } from '../registry/registry-store.ts'
 import type { TokenStore } from './token-store.ts'
@@ -38,8 +37,7 @@ export async function inspectToken(
 ): Promise<Inspection> {
   const [header, claims] = decodeParts(token)
   if (header === undefined || claims === undefined) return describe({}, undefined, 'it is not a signed JWT')
-  const jti = typeof claims.jti === 'string' && isUlid(claims.jti) ? claims.jti : undefined
-  const record = jti === undefined ? undefined : await store.findIssuance(jti)
+  const record = typeof claims.jti === 'string' ? await store.findIssuance(claims.jti) : undefined
   const reason = (await findFault(token, header, claims, store, now)) ?? findRecordFault(claims, record)
   return describe({ header, claims }, record, reason)
 }
@@ -62,16 +60,17 @@ function describe(
 
 function decodeParts(token: string): (Json | undefined)[] {
   if (token.length > maxTokenLength || !/^[\w-]+\.[\w-]+\.[\w-]*$/.test(token)) return []
-  return token.split('.').slice(0, 2).map(decodeJson)
+  return token.split('.').map(decodeJson)
 }
 
 function decodeJson(part: string): Json | undefined {
   try {
-    const value: unknown = JSON.parse(Buffer.from(part, 'base64url').toString('utf8'))
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined
+    const value: unknown = JSON.parse(Buffer.from(part, 'base64url').toString())
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value }
   } catch {
-    return undefined
+    // What is not JSON is no part of a JWT; the signature comes here too.
   }
+  return undefined
 }
 
 async function findFault(

@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
@@ -11,10 +12,12 @@ import type { Client, ClientSecret } from '../../src/client/client.ts'
 import { generateSecret } from '../../src/client/client-secret.ts'
 import { type ArgonCost, hashImportedSecret, ImportedSecretChecker } from '../../src/client/imported-secret.ts'
 import { parseForm } from '../../src/http/form.ts'
+import { encodeBase62Number } from '../../src/lib/base62.ts'
 import { OAuthError, refusalOf } from '../../src/oauth/errors.ts'
 import { makeClient } from '../support/client.ts'
 import { ManualClock } from '../support/clock.ts'
 import { basic } from '../support/credentials.ts'
+import { anyText } from '../support/text.ts'
 
 const clock = new ManualClock()
 const now = clock.nowMilliseconds()
@@ -190,8 +193,8 @@ describe('a claim', () => {
     const authorization = fc.option(
       fc.oneof(
         fc.constantFrom('', 'Basic', 'Bearer x', credentials),
-        fc.string({ unit: 'binary' }),
-        fc.string({ unit: 'binary' }).map((text) => `Basic ${text}`),
+        anyText(),
+        anyText().map((text) => `Basic ${text}`),
       ),
       { nil: undefined },
     )
@@ -236,6 +239,11 @@ const mine = makeGenerated()
 const expired = makeGenerated({ expiresAt: now })
 const foreign = makeGenerated()
 
+const another = makeGenerated()
+const forgedBody = `${mine.text.slice(0, 20)}${'x'.repeat(43)}`
+/** What anybody can make who has seen the id of a secret: its checksum is right. */
+const forged = forgedBody + encodeBase62Number(crc32(forgedBody), 6)
+
 const refusals: readonly (readonly [string, string, Client | undefined, Claim])[] = [
   ['an unknown client', 'client_unknown', undefined, present(mine.text)],
   ['a client of another case', 'client_unknown', clientOf([mine.stored]), present(mine.text, 'Billing')],
@@ -252,6 +260,12 @@ const refusals: readonly (readonly [string, string, Client | undefined, Claim])[
   ['a secret whose checksum is wrong', 'secret_wrong', clientOf([mine.stored]), present(`${mine.text.slice(0, -1)}-`)],
   ['a secret cut short', 'secret_wrong', clientOf([mine.stored]), present(mine.text.slice(0, -1))],
   ['the prefix alone', 'secret_wrong', clientOf([mine.stored]), present('mfs_')],
+  [
+    'a secret that was made up under the id of a real one',
+    'secret_wrong',
+    clientOf([another.stored, mine.stored]),
+    present(forged),
+  ],
   ['a string that is none of ours', 'secret_wrong', clientOf([mine.stored]), present('hunter2')],
   ['the id of the secret', 'secret_wrong', clientOf([mine.stored]), present(mine.stored.secretId)],
   ['an expired secret', 'secret_expired', clientOf([expired.stored, mine.stored]), present(expired.text)],

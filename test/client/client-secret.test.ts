@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { isClientId } from '../../src/client/client.ts'
 import { generateSecret, hashSecret, makeSecretId, matchesHash, secretIdOf } from '../../src/client/client-secret.ts'
 import { encodeBase62 } from '../../src/lib/base62.ts'
+import { anyText } from '../support/text.ts'
 
 const seed = 20_260_102
 const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
@@ -89,13 +90,17 @@ describe('a generated secret', () => {
     ['a hyphen inside', known.replace('xxx', 'x-x')],
     ['a letter that is not ASCII', known.replace('xxx', 'xéx')],
     ['a NUL inside', known.replace('xxx', 'x\0x')],
+    ['the form of a refresh token, its checksum right', forge(`mfr_0123456789ABCDEF${'x'.repeat(43)}`)],
+    ['the prefix in upper case, the checksum right', forge(`MFS_0123456789ABCDEF${'x'.repeat(43)}`)],
+    ['a hyphen at the end of it, the checksum right', forge(`mfs_0123456789ABCDEF${'x'.repeat(42)}-`)],
+    ['a letter that is not ASCII, the checksum right', forge(`mfs_0123456789ABCDEF${'x'.repeat(42)}é`)],
     ['no id', forge(`mfs_${'x'.repeat(43)}`)],
   ])('rejects %s', (_, text) => {
     expect(secretIdOf(text)).toBeUndefined()
   })
 
   it('rejects whatever text without an error', () => {
-    const texts = fc.oneof(fc.string({ unit: 'binary' }), fc.stringMatching(/^mfs_[0-9A-Za-z]{65}$/))
+    const texts = fc.oneof(anyText(), fc.stringMatching(/^mfs_[0-9A-Za-z]{65}$/))
     fc.assert(
       fc.property(texts, (text) => {
         const id = secretIdOf(text)
@@ -134,7 +139,7 @@ describe('the id of an imported secret', () => {
 })
 
 describe('a client id', () => {
-  it.each(['billing', 'a', 'A.b_c-9', '0', '-', '.', 'mf_x', 'mfsx', 'x'.repeat(128)])('is %s', (id) => {
+  it.each(['billing', 'a', 'A.b_c-9', '0', '-', '.', 'mf_x', 'mfsx', 'not-mfs_x', 'x'.repeat(128)])('is %s', (id) => {
     expect(isClientId(id)).toBe(true)
   })
 

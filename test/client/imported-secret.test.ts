@@ -30,6 +30,8 @@ describe('an argon2id hash in PHC form', () => {
     [phc(), { memoryKib: 19_456, passes: 2, lanes: 1 }],
     [phc({ cost: 'm=65536,t=3,p=4' }), { memoryKib: 65_536, passes: 3, lanes: 4 }],
     [phc({ cost: 'm=8,t=1,p=1' }), cheap],
+    [phc({ cost: 'm=8,t=1,p=1', tail: `$${'A'.repeat(11)}$${'A'.repeat(22)}` }), cheap],
+    [phc({ cost: 'm=8,t=1,p=1', tail: `$${'A'.repeat(86)}$${'A'.repeat(86)}` }), cheap],
     [
       '$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4',
       { memoryKib: 256, passes: 2, lanes: 1 },
@@ -64,6 +66,9 @@ describe('an argon2id hash in PHC form', () => {
     ['padding', phc({ tail: `$${salt}==$${hash}=` })],
     ['base64url', phc({ tail: `$${salt.slice(1)}-$${hash}` })],
     ['a salt below 8 bytes', phc({ tail: `$c2FsdA$${hash}` })],
+    ['a salt of 65 bytes', phc({ tail: `$${'A'.repeat(87)}$${hash}` })],
+    ['a hash of 15 bytes', phc({ tail: `$${salt}$${'A'.repeat(20)}` })],
+    ['a hash of 65 bytes', phc({ tail: `$${salt}$${'A'.repeat(87)}` })],
     ['a hash of 10 bytes', phc({ tail: `$${salt}$${'A'.repeat(14)}` })],
     ['a line break behind', `${phc()}\n`],
     ['a space before', ` ${phc()}`],
@@ -111,7 +116,7 @@ describe('the cost of an imported secret', () => {
     ["OWASP's first choice", { memoryKib: 47_104, passes: 1, lanes: 1 }],
     ["OWASP's last choice", { memoryKib: 7_168, passes: 5, lanes: 1 }],
     ['the most memory', { memoryKib: 65_536, passes: 4, lanes: 4 }],
-    ['the least work', { memoryKib: 7_168, passes: 5, lanes: 1 }],
+    ['the least work', { memoryKib: 8_750, passes: 4, lanes: 1 }],
     ['the most work', { memoryKib: 8_192, passes: 32, lanes: 1 }],
   ])('may be %s', (_, cost) => {
     expect(isAcceptableCost(cost)).toBe(true)
@@ -213,6 +218,20 @@ describe('the checker of imported secrets', () => {
       }),
     )
     expect(after).toEqual([1, 2, 0])
+  })
+
+  it('C08 does the work of the cost that is asked for where there is no hash, whatever it did before', async () => {
+    const checker = new ImportedSecretChecker({ running: 2, waiting: 10 })
+    const short = await hashImportedSecret('x', cheap)
+    await checker.matches('x', undefined, cheap)
+    const ended: string[] = []
+    const note = (name: string) => () => ended.push(name)
+    await Promise.all([
+      checker.matches('x', undefined, dear).then(note('without a hash')),
+      checker.matches('x', short, cheap).then(note('one')),
+      checker.matches('x', short, cheap).then(note('another')),
+    ])
+    expect(ended).toEqual(['one', 'another', 'without a hash'])
   })
 
   it('C09 refuses at once what does not fit into the queue, and goes on when there is room again', async () => {

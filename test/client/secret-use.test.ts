@@ -19,6 +19,11 @@ interface Setting {
   lastUsedAt(): Promise<number | undefined>
 }
 
+/** The id of a secret that no client has. */
+function strangerId(i: number): SecretId {
+  return `sec_${String(i).padStart(16, '0')}`
+}
+
 async function start(): Promise<Setting> {
   const clock = new ManualClock()
   const store = openStore(join(temporaryFolder(), 'mayfly.db'), { create: true, examine: false, clock })
@@ -128,7 +133,55 @@ describe('the use of a secret', () => {
 
   it('is written for more secrets than one act carries', async () => {
     const { clock, use, secretId, lastUsedAt } = await start()
-    for (let i = 0; i < 1_200; i += 1) use.note(`sec_${String(i).padStart(16, '0')}`, undefined)
+    for (let i = 0; i < 1_200; i += 1) use.note(strangerId(i), undefined)
+    use.note(secretId, undefined)
+    await use.flush()
+    await expect(lastUsedAt()).resolves.toBe(clock.nowMilliseconds())
+  })
+
+  it('is written in acts of at most 500, so that no request waits long behind one', async () => {
+    const { clock, store } = await start()
+    const sizes: number[] = []
+    const watched: Store = {
+      ...store,
+      noteSecretUse: (part) => {
+        sizes.push(part.size)
+        return store.noteSecretUse(part)
+      },
+    }
+    const use = new SecretUse(watched, clock)
+    for (let i = 0; i < 1_200; i += 1) use.note(strangerId(i), undefined)
+    await use.flush()
+    expect(sizes).toEqual([500, 500, 200])
+  })
+
+  it('is written again when it came while the one before was being written', async () => {
+    const { clock, use, secretId, lastUsedAt } = await start()
+    use.note(secretId, undefined)
+    const flushed = use.flush()
+    clock.advance(1)
+    use.note(secretId, undefined)
+    await flushed
+    await use.flush()
+    await expect(lastUsedAt()).resolves.toBe(clock.nowMilliseconds())
+  })
+
+  it('is forgotten when 10,000 others wait to be written, and noted again when there is room', async () => {
+    const { clock, use, secretId, lastUsedAt } = await start()
+    for (let i = 0; i < 10_000; i += 1) use.note(strangerId(i), undefined)
+    use.note(secretId, undefined)
+    await use.flush()
+    await expect(lastUsedAt()).resolves.toBeUndefined()
+    use.note(secretId, undefined)
+    await use.flush()
+    await expect(lastUsedAt()).resolves.toBe(clock.nowMilliseconds())
+  })
+
+  it('is kept when it is the last of 10,000 that wait, and brought up to date while they do', async () => {
+    const { clock, use, secretId, lastUsedAt } = await start()
+    for (let i = 0; i < 9_999; i += 1) use.note(strangerId(i), undefined)
+    use.note(secretId, undefined)
+    clock.advance(1)
     use.note(secretId, undefined)
     await use.flush()
     await expect(lastUsedAt()).resolves.toBe(clock.nowMilliseconds())

@@ -138,6 +138,24 @@ describe('the scope of a token', () => {
 })
 
 describe('the grants', () => {
+  it('CC-04 give a token the scope that was asked for, not all that the client may have', async () => {
+    const request = {
+      client: clientOf([a], ['read', 'write']),
+      form: parseForm('scope=read'),
+      findResource: async (uri: string) => makeResource(uri, ['read', 'write']),
+    }
+    await expect(grants.client_credentials.authorize(request)).resolves.toMatchObject({ scopes: ['read'] })
+  })
+
+  it('CC-04 refuse a scope that the client may not have', async () => {
+    const request = {
+      client: clientOf([a], ['read']),
+      form: parseForm('scope=write'),
+      findResource: async (uri: string) => makeResource(uri, ['read', 'write']),
+    }
+    await expect(grants.client_credentials.authorize(request)).rejects.toMatchObject({ reason: 'scope_not_allowed' })
+  })
+
   it('are those that have a name', () => {
     expect(Object.keys(grants)).toEqual([...grantTypes])
   })

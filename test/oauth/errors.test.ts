@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { OAuthError, reasons, refusalOf } from '../../src/oauth/errors.ts'
+import { OAuthError, type Reason, reasons, refusalOf } from '../../src/oauth/errors.ts'
 
 const statuses = new Map([
   ['invalid_request', [400, 405, 413]],
@@ -14,7 +14,61 @@ const statuses = new Map([
   ['server_error', [500]],
 ])
 
+/** What RFC 6749 section 5.2, RFC 8707 section 2 and HTTP have a caller told, by code and status. */
+const faces: Readonly<Record<string, readonly Reason[]>> = {
+  'invalid_request 400': [
+    'http_malformed',
+    'header_repeated',
+    'content_type_unsupported',
+    'body_incomplete',
+    'form_malformed',
+    'parameters_too_many',
+    'parameter_repeated',
+    'grant_type_missing',
+    'authentication_several',
+    'authentication_client_mismatch',
+  ],
+  'invalid_request 405': ['method_not_allowed'],
+  'invalid_request 413': ['body_too_large'],
+  'not_found 404': ['endpoint_unknown'],
+  'unsupported_grant_type 400': ['grant_type_unknown'],
+  'unauthorized_client 400': ['grant_not_registered'],
+  'invalid_client 400': [
+    'authentication_missing',
+    'authentication_malformed',
+    'authentication_scheme_unsupported',
+    'authentication_method_unsupported',
+    'authentication_method_not_registered',
+    'client_unknown',
+    'client_disabled',
+    'client_public',
+    'secret_unknown',
+    'secret_wrong',
+    'secret_expired',
+  ],
+  'invalid_scope 400': ['scope_malformed', 'scope_not_allowed'],
+  'invalid_target 400': ['resource_missing', 'resource_several', 'resource_malformed', 'resource_not_allowed'],
+  'unsupported_response_type 400': ['response_type_unsupported'],
+  'temporarily_unavailable 503': [
+    'store_unavailable',
+    'secret_check_busy',
+    'registry_moving',
+    'issuer_changed',
+    'not_ready',
+  ],
+  'server_error 500': ['fault'],
+}
+
 describe('the table of refusals', () => {
+  it.each(Object.entries(faces))('answers %s for its reasons, and for no other', (face, expected) => {
+    const found = reasons.filter((reason) => `${refusalOf(reason).error} ${refusalOf(reason).status}` === face)
+    expect(found.toSorted()).toEqual(expected.toSorted())
+  })
+
+  it('has a face for every reason', () => {
+    expect(Object.values(faces).flat().toSorted()).toEqual(reasons.toSorted())
+  })
+
   it.each(reasons)('HTTP-13 H14 says of %s only what RFC 6749 section 5.2 lets an error say', (reason) => {
     const { error, description } = refusalOf(reason)
     expect(error).toMatch(/^[\x20-\x21\x23-\x5B\x5D-\x7E]+$/)

@@ -1,11 +1,15 @@
 import { createHmac, createPublicKey } from 'node:crypto'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { makeUlid } from '../../src/lib/id.ts'
+import { openStore } from '../../src/store/open-store.ts'
 import { type Inspection, inspectToken } from '../../src/token/inspect.ts'
 import { startTestIssuer, type TestIssuer } from '../support/issuer.ts'
 import { claimsOf, headerOf } from '../support/jwt.ts'
+import { temporaryFolder } from '../support/process.ts'
+import { anyText } from '../support/text.ts'
 
 interface Setting extends TestIssuer {
   readonly token: string
@@ -148,6 +152,32 @@ describe('the inspection of a token', () => {
     })
   })
 
+  it('reads a token of 16 KiB, and rejects one character more unread', async () => {
+    const { inspect } = await start()
+    const start16 = `${encode({ alg: 'ES256' })}.${encode({ a: 1 })}.`
+    const token = start16.padEnd(16 * 1024, 'A')
+    await expect(inspect(token)).resolves.toMatchObject({ active: false, claims: { a: 1 } })
+    await expect(inspect(`${token}A`)).resolves.toMatchObject({ reason: 'it is not a signed JWT', claims: null })
+  })
+
+  it('says of ours that its key is none of ours when the database has no keys yet', async () => {
+    const { clock, token } = await start()
+    const empty = openStore(join(temporaryFolder(), 'mayfly.db'), { create: true, examine: false, clock })
+    onTestFinished(() => empty.close())
+    await expect(inspectToken(token, empty, clock.nowMilliseconds())).resolves.toMatchObject({
+      active: false,
+      reason: 'its key is none of ours, or no longer published',
+      recorded: false,
+    })
+  })
+
+  it('says of ours, while its issuer is the database’s, that it is active, also for an RS256 key', async () => {
+    const { inspect, tokens, order, fence } = await start()
+    const wanted = order()
+    const issued = await tokens.issue({ ...wanted, audience: { ...wanted.audience, alg: 'RS256' } }, await fence())
+    await expect(inspect(issued?.accessToken ?? '')).resolves.toMatchObject({ active: true, header: { alg: 'RS256' } })
+  })
+
   it('says of a good signature without a record that somebody else may hold the key', async () => {
     const { clock, inspect, forge, token } = await start()
     const jti = makeUlid(clock.nowMilliseconds())
@@ -155,6 +185,7 @@ describe('the inspection of a token', () => {
       { ...claimsOf(token), jti },
       { ...claimsOf(token), jti: 'x' },
       { ...claimsOf(token), jti: 7 },
+      { ...claimsOf(token), jti: [jti] },
     ]) {
       await expect(inspect(await forge(claims))).resolves.toMatchObject({
         ...notOurs,
@@ -250,10 +281,15 @@ describe('the inspection of a token', () => {
 
   it('takes dates beyond all sense without an error', async () => {
     const { inspect, forge } = await start()
-    for (const exp of [1e300, -1e300, 8.64e12, -8.64e12, 0.0005, '1', null, {}]) {
+    for (const exp of [1e300, -1e300, 8.64e12, -8.64e12, '1', null, {}]) {
       const found = await inspect(await forge({ exp, iat: exp }))
-      expect(found.active).toBe(false)
+      expect(found).toMatchObject({ active: false, issued_at: null, expires_at: null })
     }
+    await expect(inspect(await forge({ exp: 0.0005, iat: -1 }))).resolves.toMatchObject({
+      active: false,
+      issued_at: '1969-12-31T23:59:59.000Z',
+      expires_at: '1970-01-01T00:00:00.000Z',
+    })
   })
 
   it('I21 answers whatever it is given, and calls nothing active but ours', async () => {
@@ -265,7 +301,7 @@ describe('the inspection of a token', () => {
       fc.base64String().map((text) => text.replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')),
     )
     const tokens = fc.oneof(
-      fc.string({ unit: 'binary' }),
+      anyText(),
       fc.tuple(part, part, part).map((three) => three.join('.')),
     )
     await fc.assert(

@@ -151,6 +151,14 @@ describe('a token', () => {
     await expect(store.listAudit({ type: 'token.issued', limit: 10 })).resolves.toHaveLength(1)
   })
 
+  it('I10 without a scope has a record without one', async () => {
+    const { store, tokens, order, fence } = await start()
+    const token = (await tokens.issue(order({ scopes: [] }), await fence()))?.accessToken ?? ''
+    const record = await store.findIssuance(String(claimsOf(token).jti))
+    expect(record).toMatchObject({ clientId: 'billing' })
+    expect(record).not.toHaveProperty('scope')
+  })
+
   it('never comes twice', async () => {
     const { tokens, order, fence } = await start()
     const at = await fence()

@@ -1,0 +1,12 @@
+// The tests that judge the mutants of one room: its own. `scripts/mutation.ts` names it.
+import { env } from 'node:process'
+import { defineConfig } from 'vitest/config'
+import { roomTests } from './scripts/mutation-rooms.ts'
+
+export default defineConfig({
+  test: {
+    include: [...roomTests(env.MUTATION_ROOM)],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+  },
+})
