@@ -1,0 +1,67 @@
+/** What the kernel has booked on a process: processor time, waiting for a processor, memory. Linux only. */
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { availableParallelism, cpus } from 'node:os'
+
+const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK']))
+
+/** Processor time of all threads of a process so far, microseconds (proc(5), /proc/PID/stat fields 14 and 15). */
+export function cpuMicroseconds(pid: number): number {
+  // The name in the second field may hold anything; what follows its last bracket does not.
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    .replace(/^.*\) /s, '')
+    .split(' ')
+  return ((Number(fields[11]) + Number(fields[12])) / ticksPerSecond) * 1e6
+}
+
+/**
+ * How long the main thread ran or was ready to run so far, microseconds (/proc/PID/schedstat). Over an interval: near to
+ * the whole of it when this thread is what everything waits for, whoever else uses its core.
+ */
+export function demandMicroseconds(pid: number): number {
+  const [ran = 0, waited = 0] = readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ').map(Number)
+  return (ran + waited) / 1000
+}
+
+/** Resident memory now and at its highest, MB of 10^6 bytes. */
+export function memoryMb(pid: number): { readonly now: number; readonly highest: number } {
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1')
+  const read = (name: string): number =>
+    (Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1024) / 1e6
+  return { now: read('VmRSS'), highest: read('VmHWM') }
+}
+
+/** The cores that servers and load are kept on; absent when the machine has one, or no taskset. */
+export interface Pinning {
+  readonly server: string
+  readonly load: string
+}
+
+export function findPinning(): Pinning | undefined {
+  if (availableParallelism() < 2) return undefined
+  try {
+    const list = execFileSync('taskset', ['-pc', String(process.pid)], { stdio: ['ignore', 'pipe', 'ignore'] })
+    const cores = expandCores(list.toString().split(': ')[1] ?? '')
+    const [server, load] = [cores[0], cores.at(-1)]
+    return server === undefined || load === undefined || server === load ? undefined : { server, load }
+  } catch {
+    return undefined
+  }
+}
+
+// `0,2-4` as it is written by taskset.
+function expandCores(list: string): string[] {
+  return list
+    .trim()
+    .split(',')
+    .flatMap((part) => {
+      const [from = Number.NaN, to = from] = part.split('-').map(Number)
+      return Array.from({ length: to - from + 1 }, (_, i) => String(from + i))
+    })
+}
+
+/** What the figures were measured on. */
+export function describeMachine(): object {
+  const { node, openssl } = process.versions
+  return { cores: availableParallelism(), cpu: cpus()[0]?.model.trim(), node, openssl, platform: process.platform }
+}

@@ -1,0 +1,133 @@
+/** The load generator: a process of its own, so that its work is not booked on a server. Does one job a message. */
+import { Agent, request } from 'node:http'
+import autocannon, { type Client } from 'autocannon'
+import type { ClosedJob, LoadJob, LoadRequest, LoadResult, PacedJob, SequentialJob } from './load.ts'
+import { quantile, sort } from './statistics.ts'
+
+const replyMilliseconds = 10_000
+
+/** Collects what came back. */
+class Tally {
+  readonly #started = performance.now()
+  readonly #statuses: Record<string, number> = {}
+  readonly #latencies: number[] = []
+  readonly #tenths: number[] = []
+  #errors = 0
+
+  note(status: number, milliseconds: number): void {
+    this.#statuses[status] = (this.#statuses[status] ?? 0) + 1
+    this.#latencies.push(milliseconds)
+    if (status >= 300) return
+    const tenth = Math.floor((performance.now() - this.#started) / 100)
+    this.#tenths[tenth] = (this.#tenths[tenth] ?? 0) + 1
+  }
+
+  noteError(): void {
+    this.#errors += 1
+  }
+
+  result(): LoadResult {
+    const sorted = sort(this.#latencies)
+    return {
+      seconds: (performance.now() - this.#started) / 1000,
+      statuses: this.#statuses,
+      errors: this.#errors,
+      p50Ms: quantile(sorted, 0.5),
+      p99Ms: quantile(sorted, 0.99),
+      tenths: Array.from(this.#tenths, (count) => count ?? 0),
+    }
+  }
+}
+
+// autocannon keeps its latencies in whole milliseconds and its duration in whole samples, so both are taken here.
+async function runClosed({ url, requests, connections, seconds }: ClosedJob): Promise<LoadResult> {
+  let next = 0
+  const setupClient = (client: Client): void => {
+    const own = requests.filter((_, i) => i % connections === next % connections)
+    next += 1
+    client.setRequests((own.length > 0 ? own : requests).map((each) => ({ ...each })))
+  }
+  const timeout = replyMilliseconds / 1000
+  const options = { url, connections, duration: seconds, sampleInt: 10, timeout, setupClient }
+  const tally = new Tally()
+  await new Promise<void>((resolve, reject) => {
+    const instance = autocannon(options, (error) => (error ? reject(error) : resolve()))
+    instance.on('response', (_client, status, _bytes, milliseconds) => tally.note(status, milliseconds))
+    instance.on('reqError', () => tally.noteError())
+  })
+  return tally.result()
+}
+
+interface Reply {
+  readonly status: number
+  readonly text: string
+}
+
+function send(agent: Agent, url: string, { method, path, headers, body }: LoadRequest, keep: boolean): Promise<Reply> {
+  return new Promise((resolve, reject) => {
+    const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }
+    const outgoing = request(`${url}${path}`, { agent, method, headers: { ...headers, ...length } }, (incoming) => {
+      const chunks: Buffer[] = []
+      incoming.on('data', (chunk: Buffer) => keep && chunks.push(chunk))
+      incoming.on('error', reject)
+      incoming.on('end', () => {
+        const status = incoming.statusCode ?? 0
+        if (!keep) return resolve({ status, text: '' })
+        const head = Object.entries(incoming.headers).filter(([name]) => name !== 'date' && name !== 'x-request-id')
+        resolve({ status, text: JSON.stringify([status, head, Buffer.concat(chunks).toString()]) })
+      })
+    })
+    outgoing.setTimeout(replyMilliseconds, () => outgoing.destroy(new Error('no reply')))
+    outgoing.on('error', reject)
+    outgoing.end(body)
+  })
+}
+
+// Latency counts from the moment at which a request was due, not from the one at which it left: a server that stops
+// answers for all that would have been asked meanwhile (there is no coordinated omission).
+async function runPaced({ url, requests, perSecond, seconds }: PacedJob): Promise<LoadResult> {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1024 })
+  const tally = new Tally()
+  const late: number[] = []
+  const open = new Set<Promise<void>>()
+  const started = performance.now()
+  for (let i = 0; i < perSecond * seconds; i += 1) {
+    const due = started + (i * 1000) / perSecond
+    const wait = due - performance.now()
+    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait))
+    late.push(performance.now() - due)
+    const one = send(agent, url, requests[i % requests.length] as LoadRequest, false)
+      .then(({ status }) => tally.note(status, performance.now() - due))
+      .catch(() => tally.noteError())
+      .finally(() => open.delete(one))
+    open.add(one)
+  }
+  await Promise.all(open)
+  agent.destroy()
+  return { ...tally.result(), lateP99Ms: quantile(sort(late), 0.99) }
+}
+
+async function runSequential({ url, requests }: SequentialJob): Promise<LoadResult> {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  const tally = new Tally()
+  const replies: { milliseconds: number; reply: string }[] = []
+  for (const each of requests) {
+    const started = performance.now()
+    const { status, text } = await send(agent, url, each, true)
+    const milliseconds = performance.now() - started
+    tally.note(status, milliseconds)
+    replies.push({ milliseconds, reply: text })
+  }
+  agent.destroy()
+  return { ...tally.result(), replies }
+}
+
+function run(job: LoadJob): Promise<LoadResult> {
+  if (job.kind === 'closed') return runClosed(job)
+  return job.kind === 'paced' ? runPaced(job) : runSequential(job)
+}
+
+process.on('message', (job: LoadJob) => {
+  run(job).then((result) => process.send?.(result))
+})
+process.on('disconnect', () => process.exit())

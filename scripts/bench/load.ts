@@ -1,0 +1,110 @@
+/** The side of the load generator that asks for load: what a job is, what it found, and the process that does it. */
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { demandMicroseconds } from './kernel.ts'
+import type { Stage } from './stage.ts'
+
+export interface LoadRequest {
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+}
+
+/** Each connection asks again as soon as it has its reply: what a server can do at most. */
+export interface ClosedJob {
+  readonly kind: 'closed'
+  readonly url: string
+  /** Dealt out among the connections, which go through theirs in turn. */
+  readonly requests: readonly LoadRequest[]
+  readonly connections: number
+  readonly seconds: number
+}
+
+/** Requests leave at fixed times, whether or not earlier ones were answered: what a caller waits. */
+export interface PacedJob {
+  readonly kind: 'paced'
+  readonly url: string
+  readonly requests: readonly LoadRequest[]
+  readonly perSecond: number
+  readonly seconds: number
+}
+
+/** One request at a time, in this order; each reply is kept. */
+export interface SequentialJob {
+  readonly kind: 'sequential'
+  readonly url: string
+  readonly requests: readonly LoadRequest[]
+}
+
+export type LoadJob = ClosedJob | PacedJob | SequentialJob
+
+export interface LoadResult {
+  readonly seconds: number
+  /** Replies by status. */
+  readonly statuses: Readonly<Record<string, number>>
+  /** Requests that got no reply. */
+  readonly errors: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+  /** Successful replies by tenth of a second since the start. */
+  readonly tenths: readonly number[]
+  /** Paced jobs: how late requests left at the 99th percentile. It is part of their latency. */
+  readonly lateP99Ms?: number
+  /** Sequential jobs: one a request. */
+  readonly replies?: readonly { readonly milliseconds: number; readonly reply: string }[]
+}
+
+/** What a generator found, and how busy it was: near 1 it was the bottleneck itself. */
+export type Load = LoadResult & { readonly busy: number }
+
+export class LoadGenerator {
+  readonly #stage: Stage
+  readonly #child: ChildProcess
+
+  constructor(stage: Stage, core: string | undefined) {
+    this.#stage = stage
+    this.#child = stage.fork({ args: [join(import.meta.dirname, 'load-process.ts')], core })
+  }
+
+  /** @throws Error when the generator fails */
+  async run(job: LoadJob): Promise<Load> {
+    const pid = this.#child.pid ?? 0
+    const before = demandMicroseconds(pid)
+    const started = performance.now()
+    const result = await ask<LoadResult>(this.#child, job)
+    const busy = (demandMicroseconds(pid) - before) / ((performance.now() - started) * 1000)
+    return { ...result, busy: Math.min(1, busy) }
+  }
+
+  end(): Promise<void> {
+    return this.#stage.end(this.#child)
+  }
+}
+
+/** Sends a message to a child and waits for its answer. @throws Error when it ends instead */
+export async function ask<T>(child: ChildProcess, message: object): Promise<T> {
+  const gone = new AbortController()
+  const onExit = (): void => gone.abort(new Error(`${child.spawnargs.join(' ')} ended`))
+  child.once('exit', onExit)
+  try {
+    child.send(message)
+    const [answer] = (await once(child, 'message', { signal: gone.signal })) as [T]
+    return answer
+  } catch (error) {
+    throw gone.signal.aborted ? gone.signal.reason : error
+  } finally {
+    child.off('exit', onExit)
+  }
+}
+
+/** How many were answered with success. @throws Error when anything else came back: error pages are not a figure */
+export function requireSuccess(load: LoadResult, what: string): number {
+  const good = Object.entries(load.statuses).filter(([status]) => status.startsWith('2'))
+  const count = good.reduce((sum, [, replies]) => sum + replies, 0)
+  if (load.errors > 0 || good.length !== Object.keys(load.statuses).length || count === 0) {
+    throw new Error(`${what} did not answer well: ${JSON.stringify(load.statuses)}, ${load.errors} without a reply`)
+  }
+  return count
+}

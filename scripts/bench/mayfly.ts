@@ -1,0 +1,148 @@
+/** Installations of Mayfly: made by its own commands, filled with many clients by hand, served by its own launcher. */
+import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import Database from 'better-sqlite3'
+import { createRemoteJWKSet, jwtVerify } from 'jose'
+import { generateSecret } from '../../src/client/client-secret.ts'
+import type { LoadRequest } from './load.ts'
+import type { Server, Stage } from './stage.ts'
+
+export const launcher = join(import.meta.dirname, '../../bin/mayfly.js')
+
+/** The resource that tokens are for, by the algorithm that signs them. */
+export const apis = { ES256: 'https://api.example.com', RS256: 'https://legacy.example.com' } as const
+
+export type Alg = keyof typeof apis
+
+const scope = 'invoices:read'
+export const tokenForm = new URLSearchParams({ grant_type: 'client_credentials', scope }).toString()
+
+/** A request for a token, with the credentials in the header. */
+export function tokenRequest(clientId: string, secret: string): LoadRequest {
+  return {
+    method: 'POST',
+    path: '/token',
+    headers: {
+      authorization: `Basic ${Buffer.from(`${clientId}:${secret}`).toString('base64')}`,
+      'content-type': 'application/x-www-form-urlencoded',
+    },
+    body: tokenForm,
+  }
+}
+
+export class Installation {
+  readonly #stage: Stage
+  readonly folder: string
+
+  private constructor(stage: Stage) {
+    this.#stage = stage
+    this.folder = stage.folder()
+  }
+
+  /** A database with keys and two resources. */
+  static async make(stage: Stage): Promise<Installation> {
+    const made = new Installation(stage)
+    await made.run('db', 'migrate')
+    for (const [alg, uri] of Object.entries(apis)) {
+      await made.run('resource', 'create', uri, '--scope', `${scope} invoices:write`, '--alg', alg)
+    }
+    return made
+  }
+
+  /** Runs one command to its end. @throws Error when it fails */
+  async run(...args: string[]): Promise<Record<string, unknown>> {
+    const { stdout } = await promisify(execFile)(process.execPath, [launcher, ...args, '--json'], {
+      cwd: this.folder,
+      env: { ...process.env, MAYFLY_PORT: '0' },
+      timeout: 60_000,
+    })
+    return JSON.parse(stdout) as Record<string, unknown>
+  }
+
+  /** Registers a client; returns its request for a token. */
+  async addClient(name: string, alg: Alg = 'ES256'): Promise<LoadRequest> {
+    const made = await this.run('client', 'create', name, '--audience', apis[alg], '--scope', scope)
+    return tokenRequest(name, String(made.client_secret))
+  }
+
+  /**
+   * Registers many clients in one transaction, past the commands, which would take hours. The server must not run.
+   *
+   * @returns requests of some of them, chosen at random
+   */
+  fill(count: number, sample: number, random: () => number): LoadRequest[] {
+    const chosen = new Set<number>()
+    while (chosen.size < Math.min(count, sample)) chosen.add(Math.floor(random() * count))
+    const sqlite = new Database(join(this.folder, 'data/mayfly.db'))
+    try {
+      return sqlite.transaction(() => insertClients(sqlite, count, chosen))()
+    } finally {
+      sqlite.close()
+    }
+  }
+
+  /** Serves it, with default settings, on a free port. */
+  serve(core: string | undefined): Promise<Server> {
+    return this.#stage.serve({
+      args: [launcher, 'serve'],
+      core,
+      cwd: this.folder,
+      env: { MAYFLY_PORT: '0' },
+    })
+  }
+}
+
+function insertClients(sqlite: Database.Database, count: number, chosen: ReadonlySet<number>): LoadRequest[] {
+  const client = sqlite.prepare(
+    `INSERT INTO client (client_id, name, status, grant_types, auth_methods, scopes, created_at, updated_at)
+     VALUES (?, ?, 'active', '["client_credentials"]', '["client_secret_basic"]', '["${scope}"]', ?, ?)`,
+  )
+  const audience = sqlite.prepare('INSERT INTO client_audience (client_id, position, uri) VALUES (?, 0, ?)')
+  const secret = sqlite.prepare(
+    'INSERT INTO client_secret (secret_id, client_id, sha256, created_at) VALUES (?, ?, ?, ?)',
+  )
+  const now = Date.now()
+  const requests: LoadRequest[] = []
+  for (let i = 0; i < count; i += 1) {
+    const clientId = `workload-${i}`
+    // Only of those that will ask, the secret must be known; the others have the hash of one that nobody has.
+    const known = chosen.has(i) ? generateSecret() : undefined
+    client.run(clientId, clientId, now, now)
+    audience.run(clientId, apis.ES256)
+    secret.run(
+      known?.secretId ?? `sec_${randomBytes(8).toString('hex')}`,
+      clientId,
+      known?.sha256 ?? randomBytes(32),
+      now,
+    )
+    if (known !== undefined) requests.push(tokenRequest(clientId, known.secret.reveal()))
+  }
+  return requests
+}
+
+/** Sends one request. @throws Error unless it is answered with success */
+export async function sendOnce(url: string, { method, path, headers, body }: LoadRequest): Promise<Response> {
+  const reply = await fetch(`${url}${path}`, { method, ...(headers ? { headers } : {}), ...(body ? { body } : {}) })
+  if (!reply.ok) throw new Error(`${url}${path} answered ${reply.status}: ${await reply.text()}`)
+  return reply
+}
+
+/** Asks for a token and verifies it as a service would. @throws Error when it is not what was asked for */
+export async function verifyToken(
+  url: string,
+  request: LoadRequest,
+  expected: { readonly alg: Alg; readonly audience: string; readonly jwksPath: string },
+): Promise<void> {
+  const { access_token: token } = (await (await sendOnce(url, request)).json()) as { access_token: string }
+  const keys = createRemoteJWKSet(new URL(`${url}${expected.jwksPath}`))
+  const { payload } = await jwtVerify(token, keys, {
+    issuer: url,
+    audience: expected.audience,
+    algorithms: [expected.alg],
+    typ: 'at+jwt',
+    requiredClaims: ['exp', 'iat', 'jti', 'client_id'],
+  })
+  if (payload.scope !== scope) throw new Error(`a token with scope ${String(payload.scope)}`)
+}

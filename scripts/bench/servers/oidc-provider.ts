@@ -1,0 +1,63 @@
+/**
+ * oidc-provider as its users run it. `memory ALG`: its own in-memory adapter and JWT access tokens, which it signs and
+ * does not store. `sqlite FILE`: opaque tokens, each a row that is durable before the reply.
+ */
+import { randomUUID } from 'node:crypto'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { exportJWK, generateKeyPair } from 'jose'
+import { Provider } from 'oidc-provider'
+import { sqliteAdapter } from './sqlite-adapter.ts'
+
+const api = 'https://api.example.com'
+const scopes = 'invoices:read invoices:write'
+const [kind = '', argument = ''] = process.argv.slice(2)
+
+async function makeKey(alg: 'ES256' | 'RS256'): Promise<object> {
+  const { privateKey } = await generateKeyPair(alg, { extractable: true })
+  return { ...(await exportJWK(privateKey)), alg, use: 'sig', kid: randomUUID() }
+}
+
+function resourceServer(): object {
+  const token = { scope: scopes, audience: api, accessTokenTTL: 300 }
+  if (kind === 'sqlite') return { ...token, accessTokenFormat: 'opaque' }
+  return { ...token, accessTokenFormat: 'jwt', jwt: { sign: { alg: argument } } }
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer()
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', () => resolve()))
+  const { port } = probe.address() as AddressInfo
+  await new Promise((resolve) => probe.close(resolve))
+  return port
+}
+
+const port = await freePort()
+const url = `http://127.0.0.1:${port}`
+const provider = new Provider(url, {
+  ...(kind === 'sqlite' ? { adapter: sqliteAdapter(argument) } : {}),
+  jwks: { keys: [await makeKey('ES256'), await makeKey('RS256')] },
+  clients: [
+    {
+      client_id: 'billing',
+      client_secret: process.env.BENCH_SECRET,
+      grant_types: ['client_credentials'],
+      redirect_uris: [],
+      response_types: [],
+    },
+  ],
+  scopes: scopes.split(' '),
+  ttl: { ClientCredentials: 300 },
+  features: {
+    devInteractions: { enabled: false },
+    clientCredentials: { enabled: true },
+    introspection: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: () => api,
+      getResourceServerInfo: resourceServer,
+    },
+  },
+})
+provider.on('server_error', (_context, error) => process.stderr.write(`oidc-provider: ${error.message}\n`))
+provider.listen(port, '127.0.0.1', () => process.stdout.write(`oidc-provider listening on ${url}\n`))
