@@ -18,7 +18,7 @@ export function parseArguments(args: readonly string[], scenarios: readonly Scen
   const { values } = parse(args)
   return {
     json: values.json ?? false,
-    seconds: parseNumber('--seconds', values.seconds ?? '2.5', 0.1, 60),
+    seconds: parseNumber('--seconds', values.seconds ?? '2', 0.1, 60),
     rounds: Math.floor(parseNumber('--rounds', values.rounds ?? '5', 1, 50)),
     minutes: parseNumber('--minutes', values.minutes ?? '10', 0.1, 120),
     seed: Math.floor(parseNumber('--seed', values.seed ?? String(randomInt(2 ** 32)), 0, 2 ** 32 - 1)),

@@ -6,7 +6,7 @@ import type { Server } from './stage.ts'
 import { median, shuffle } from './statistics.ts'
 
 export const connections = 32
-const warmUpRequests = 15_000
+const warmUpRequests = 30_000
 
 /** What one measurement of one program found. Processor time is per request. */
 export interface Sample {

@@ -1,5 +1,23 @@
 import type { Scenario } from './scenario.ts'
+import { clients } from './scenarios/clients.ts'
+import { enumeration } from './scenarios/enumeration.ts'
+import { flood } from './scenarios/flood.ts'
+import { memory } from './scenarios/memory.ts'
+import { restart } from './scenarios/restart.ts'
+import { start } from './scenarios/start.ts'
 import { es256, jwks, metadata, rs256, rs256AllCores } from './scenarios/throughput.ts'
 
 /** Every scenario, in the order in which they run. */
-export const scenarios: readonly Scenario[] = [es256, rs256, rs256AllCores, jwks, metadata]
+export const scenarios: readonly Scenario[] = [
+  es256,
+  rs256,
+  rs256AllCores,
+  jwks,
+  metadata,
+  flood,
+  enumeration,
+  start,
+  restart,
+  clients,
+  memory,
+]

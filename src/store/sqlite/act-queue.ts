@@ -1,7 +1,7 @@
 /**
- * One commit for all who wait. Requests put whole acts into a queue; once per turn of the event loop what is there
- * runs in one `BEGIN IMMEDIATE … COMMIT`, so that one flush of the disk serves them all. No promise resolves before
- * COMMIT.
+ * One commit for all who wait. Requests put whole acts into a queue; as soon as a turn of the event loop brings no new
+ * one, what is there runs in one `BEGIN IMMEDIATE … COMMIT`, so that one flush of the disk serves them all. No promise
+ * resolves before COMMIT.
  *
  * What can fail, and what follows:
  *
@@ -19,6 +19,8 @@ import type { StoreEvents } from '../store.ts'
 
 const maxWaiting = 20_000
 const maxActsPerBatch = 512
+/** How long the first act may wait for those that arrive while it waits. */
+const gatherMilliseconds = 4
 const busyMilliseconds = 1_000
 const busyPauseMilliseconds = 5
 
@@ -57,6 +59,8 @@ export class ActQueue {
   readonly #readSequence: Database.Statement
   #waiting: Waiting[] = []
   #scheduled = false
+  /** How many waited at the last look. */
+  #seen = 0
   #idle: (() => void)[] = []
 
   constructor(sqlite: Database.Database, clock: Clock, events: StoreEvents) {
@@ -97,11 +101,23 @@ export class ActQueue {
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(() => this.#flush())
+    setImmediate(() => this.#flushWhenAllAreHere())
+  }
+
+  // Each turn of the loop brings the requests that arrived during the last one, and one flush of the disk can serve them
+  // too. Nobody waits for what may come: a turn without a new act ends the gathering, and so do a few milliseconds.
+  #flushWhenAllAreHere(): void {
+    const [first] = this.#waiting
+    const grew = this.#waiting.length > this.#seen
+    this.#seen = this.#waiting.length
+    const isYoung = first !== undefined && this.#clock.monotonicMilliseconds() - first.since < gatherMilliseconds
+    if (grew && isYoung && this.#seen < maxActsPerBatch) setImmediate(() => this.#flushWhenAllAreHere())
+    else this.#flush()
   }
 
   #flush(): void {
     this.#scheduled = false
+    this.#seen = 0
     const batch = this.#waiting.splice(0, maxActsPerBatch)
     if (batch.length > 0) this.#runBatch(batch)
     if (this.#waiting.length > 0) this.#schedule()

@@ -61,11 +61,8 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
     .where(eq(sequence.name, 'registry'))
     .returning({ value: sequence.value })
     .prepare()
-  const readSequence = db
-    .select({ value: sequence.value })
-    .from(sequence)
-    .where(eq(sequence.name, 'registry'))
-    .prepare()
+  // By hand: it is asked for with every JWKS and every refusal.
+  const readSequence = sqlite.prepare(`SELECT value FROM sequence WHERE name = 'registry'`).pluck()
 
   const selectLastEvent = db
     .select({ id: auditEvent.id })
@@ -114,7 +111,7 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
     acts,
     clock,
     writeEvent,
-    readSequence: () => readSequence.get()?.value ?? 0,
+    readSequence: () => (readSequence.get() as number | undefined) ?? 0,
     change: async (by, run) => {
       const value = await acts.submit({ single: false, run: (batch) => runChange(batch, by, run) })
       checkpoint(sqlite)
