@@ -19,6 +19,8 @@ function say(text: string): void {
 
 async function run(args: readonly string[]): Promise<void> {
   const { json, scenarios: chosen, ...options } = parseArguments(args, scenarios)
+  if (process.platform !== 'linux')
+    throw new UsageError('the benchmark reads what Linux books on processes: run it there')
   const pinning = findPinning()
   const machine = { ...describeMachine(), serverCore: pinning?.server, loadCore: pinning?.load }
   say(`seed ${options.seed}, ${JSON.stringify(machine)}`)

@@ -4,7 +4,7 @@ import autocannon, { type Client } from 'autocannon'
 import type { ClosedJob, LoadJob, LoadRequest, LoadResult, PacedJob, SequentialJob } from './load.ts'
 import { quantile, sort } from './statistics.ts'
 
-const replyMilliseconds = 10_000
+const replyMilliseconds = 30_000
 
 /** Collects what came back. */
 class Tally {

@@ -9,6 +9,9 @@ import { generateSecret } from '../../src/client/client-secret.ts'
 import type { LoadRequest } from './load.ts'
 import type { Server, Stage } from './stage.ts'
 
+const commandMilliseconds = 120_000
+const keysMilliseconds = 30_000
+
 export const launcher = join(import.meta.dirname, '../../bin/mayfly.js')
 
 /** The resource that tokens are for, by the algorithm that signs them. */
@@ -56,7 +59,7 @@ export class Installation {
     const { stdout } = await promisify(execFile)(process.execPath, [launcher, ...args, '--json'], {
       cwd: this.folder,
       env: { ...process.env, MAYFLY_PORT: '0' },
-      timeout: 60_000,
+      timeout: commandMilliseconds,
     })
     return JSON.parse(stdout) as Record<string, unknown>
   }
@@ -136,7 +139,7 @@ export async function verifyToken(
   expected: { readonly alg: Alg; readonly audience: string; readonly jwksPath: string },
 ): Promise<void> {
   const { access_token: token } = (await (await sendOnce(url, request)).json()) as { access_token: string }
-  const keys = createRemoteJWKSet(new URL(`${url}${expected.jwksPath}`))
+  const keys = createRemoteJWKSet(new URL(`${url}${expected.jwksPath}`), { timeoutDuration: keysMilliseconds })
   const { payload } = await jwtVerify(token, keys, {
     issuer: url,
     audience: expected.audience,

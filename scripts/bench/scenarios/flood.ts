@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { generateSecret } from '../../../src/client/client-secret.ts'
 import { defaultCost, hashImportedSecret } from '../../../src/client/imported-secret.ts'
+import { connections } from '../compare.ts'
 import type { Load, LoadGenerator, LoadRequest } from '../load.ts'
 import { requireSuccess } from '../load.ts'
 import { apis, Installation, tokenRequest } from '../mayfly.ts'
@@ -11,7 +12,6 @@ import { median, shuffle } from '../statistics.ts'
 
 const floodPerSecond = 500
 const honestPerSecond = 200
-const secondsEach = 4
 
 /** What is guessed. Strings of our form cost a hash; others an argon2id check, or 503 when too many wait. */
 const floods = {
@@ -33,13 +33,16 @@ export const flood: Scenario = {
     await installation.run('client', 'create', 'legacy', '--audience', apis.ES256, '--secret-hash', hash)
     const server = await installation.serve(undefined)
     const [calm, rough] = [bench.startGenerator(), bench.startGenerator()]
-    await calm.run({ kind: 'closed', url: server.url, requests: [honest], connections: 32, seconds: 3 })
+    await calm.run({ kind: 'closed', url: server.url, requests: [honest], connections, seconds: bench.options.seconds })
     const loads = new Map<Flood, { honest: Load; flood?: Load }[]>()
     for (let round = 1; round <= bench.options.rounds; round += 1) {
       bench.say(`  round ${round} of ${bench.options.rounds}`)
       for (const name of shuffle(Object.keys(floods) as Flood[], bench.random)) {
         const earlier = loads.get(name) ?? []
-        loads.set(name, [...earlier, await measure(server, calm, rough, honest, floods[name])])
+        loads.set(name, [
+          ...earlier,
+          await measure({ server, calm, rough, honest, seconds: 2 * bench.options.seconds }, floods[name]),
+        ])
       }
     }
     await Promise.all([calm.end(), rough.end(), server.end()])
@@ -47,20 +50,25 @@ export const flood: Scenario = {
   },
 }
 
+interface Setting {
+  readonly server: Server
+  readonly calm: LoadGenerator
+  readonly rough: LoadGenerator
+  readonly honest: LoadRequest
+  readonly seconds: number
+}
+
 async function measure(
-  { url }: Server,
-  calm: LoadGenerator,
-  rough: LoadGenerator,
-  honest: LoadRequest,
+  { server: { url }, calm, rough, honest, seconds }: Setting,
   guess: (() => string) | undefined,
 ): Promise<{ honest: Load; flood?: Load }> {
-  const calmJob = { kind: 'paced', url, requests: [honest], perSecond: honestPerSecond, seconds: secondsEach } as const
+  const calmJob = { kind: 'paced', url, requests: [honest], perSecond: honestPerSecond, seconds } as const
   if (guess === undefined) return { honest: await calm.run(calmJob) }
   const names = ['billing', 'legacy', 'nobody']
   const requests = Array.from({ length: 300 }, (_, i) => tokenRequest(names[i % names.length] ?? '', guess()))
   const [honestLoad, floodLoad] = await Promise.all([
     calm.run(calmJob),
-    rough.run({ kind: 'paced', url, requests, perSecond: floodPerSecond, seconds: secondsEach }),
+    rough.run({ kind: 'paced', url, requests, perSecond: floodPerSecond, seconds }),
   ])
   if (Object.keys(floodLoad.statuses).some((status) => !['400', '401', '429', '503'].includes(status)))
     throw new Error(`a wrong secret was answered with ${JSON.stringify(floodLoad.statuses)}`)
