@@ -41,6 +41,8 @@ export interface AppOptions {
   readonly log: Log
   readonly signerHook?: SignerHook
   readonly drainIdleMilliseconds?: number
+  /** What the key ring and its calendar run by, where deadlines of requests must not run as fast; `clock` unless given. */
+  readonly ringClock?: Clock
   /** How often the key ring is looked at. */
   readonly keyTickMilliseconds?: number
   readonly limits?: Partial<ConnectionLimits>
@@ -120,7 +122,7 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
     const registry = new Registry(store, opener, timing, clock)
     const { ring } = await registry.view()
     for (const alg of signingAlgs) ring.activeSigner(alg)
-    const ringClock = new RingClock(clock, ring.mark)
+    const ringClock = new RingClock(options.ringClock ?? clock, ring.mark)
     const parts: Parts = {
       settings,
       store,

@@ -26,7 +26,8 @@ export interface RingChange {
   /** Keys that go from the state that they were seen in to another, in this order. */
   readonly moves: readonly { readonly kid: string; readonly from: KeyState; readonly to: KeyState }[]
   readonly adds: readonly (NewSigningKey & { readonly state: 'staged' | 'active' })[]
-  readonly at: RingMoment
+  /** Asked inside the transaction: a process that was paused on its way there must not date back what it publishes. */
+  at(): RingMoment
   readonly timing: RememberedTiming
   /** Why, for the audit trail. */
   readonly reason: RingChangeReason

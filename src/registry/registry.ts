@@ -26,6 +26,8 @@ import type { RegistryHead, RegistryStore } from './registry-store.ts'
 
 /** How long a request may try to decide on a registry that keeps moving. */
 const decideMilliseconds = 1_000
+// However late it is: a process that was paused comes back with its time gone and a view that is old.
+const leastAttempts = 3
 
 const clientsInMemory = 20_000
 const resourcesInMemory = 2_000
@@ -131,22 +133,24 @@ export class Registry {
    * Makes a decision on a view that is current when the decision takes effect. `attempt` returns `undefined` when the
    * fence that it passed had moved; what it throws counts only if the registry did not move meanwhile.
    *
-   * @throws OAuthError what `attempt` refused, or `registry_moving` after a second of trying
+   * @throws OAuthError what `attempt` refused, or `registry_moving` after a second of trying, and at least three attempts
    * @throws StoreUnavailable
    */
   async decide<T>(attempt: (view: RegistryView) => Promise<T | undefined>): Promise<T> {
     const deadline = this.#clock.monotonicMilliseconds() + decideMilliseconds
-    do {
+    for (let made = 0; made < leastAttempts || this.#clock.monotonicMilliseconds() < deadline; made += 1) {
       const view = await this.view()
       const outcome = await this.#attemptOn(view, attempt)
       if (outcome !== undefined) return outcome
       if (this.#view === view) this.#view = undefined
-    } while (this.#clock.monotonicMilliseconds() < deadline)
+    }
     throw new OAuthError('registry_moving')
   }
 
   /** The view as of now, for those who only look. @throws StoreUnavailable, KeyMaterialError */
   async current(): Promise<RegistryView> {
+    // A load that is under way may have begun, and the process been paused, before what the caller must know of.
+    await this.#loading?.catch(() => undefined)
     const last = this.#view
     if (last !== undefined && (await this.#isCurrent(last))) return last
     return this.#load()

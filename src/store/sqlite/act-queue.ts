@@ -5,7 +5,8 @@
  *
  * What can fail, and what follows:
  *
- *   BEGIN finds the database locked     the batch waits and tries again, for a second
+ *   BEGIN finds the database locked     the batch waits and tries again, for a second, and some times in any case:
+ *                                       a process that was paused comes back with its second gone
  *   one act fails                       it alone is undone (by its savepoint, or because it is one statement)
  *   one act takes the transaction down  SQLITE_FULL, SQLITE_IOERR or RAISE(ROLLBACK) undo everything: nothing of the
  *                                       batch has happened, and nothing more of it may run, for outside a transaction
@@ -23,6 +24,7 @@ const maxActsPerBatch = 512
 const gatherMilliseconds = 4
 const busyMilliseconds = 1_000
 const busyPauseMilliseconds = 5
+const leastTries = 20
 
 /** The transaction that an act runs in. */
 export interface Batch {
@@ -40,6 +42,8 @@ export interface Act<T> {
 interface Waiting {
   readonly act: Act<unknown>
   readonly since: number
+  /** How often BEGIN found the database locked. */
+  tries: number
   resolve(value: unknown): void
   reject(error: unknown): void
 }
@@ -87,7 +91,7 @@ export class ActQueue {
     }
     return new Promise<T>((resolve, reject) => {
       const since = this.#clock.monotonicMilliseconds()
-      this.#waiting.push({ act, since, resolve: resolve as (value: unknown) => void, reject })
+      this.#waiting.push({ act, since, tries: 0, resolve: resolve as (value: unknown) => void, reject })
       this.#schedule()
     })
   }
@@ -151,7 +155,8 @@ export class ActQueue {
   // Another process writes. Those who waited too long are told; the others go to the front of the queue again.
   #waitForLock(batch: readonly Waiting[], error: unknown): void {
     const now = this.#clock.monotonicMilliseconds()
-    const patient = batch.filter((waiting) => now - waiting.since < busyMilliseconds)
+    for (const waiting of batch) waiting.tries += 1
+    const patient = batch.filter(({ since, tries }) => tries < leastTries || now - since < busyMilliseconds)
     this.#fail(
       batch.filter((waiting) => !patient.includes(waiting)),
       error,

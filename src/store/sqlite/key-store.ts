@@ -101,7 +101,7 @@ export function createKeyStore(connection: Connection): KeyStore {
     }
   }
 
-  const move = ({ kid, from, to }: RingChange['moves'][number], { at, reason }: RingChange): Event => {
+  const move = ({ kid, from, to }: RingChange['moves'][number], at: RingMoment, { reason }: RingChange): Event => {
     const { changes } = db
       .update(signingKey)
       .set({ state: to, ...momentOf(to, at) })
@@ -111,8 +111,11 @@ export function createKeyStore(connection: Connection): KeyStore {
     return { type: eventOf[to], kid, detail: { from, reason } }
   }
 
-  const add = (key: RingChange['adds'][number], cachedSeconds: number, change: RingChange): Event => {
-    const { at, timing, reason } = change
+  const add = (
+    key: RingChange['adds'][number],
+    at: RingMoment,
+    { timing, reason, cachedSeconds }: RingChange & { cachedSeconds: number },
+  ): Event => {
     const { kid, alg, state } = key
     if (
       db
@@ -145,10 +148,11 @@ export function createKeyStore(connection: Connection): KeyStore {
     // What was published until now may be cached for so long.
     const ages = selectPublished.all().map((key) => key.maxAgeSeconds)
     const cachedSeconds = Math.max(change.timing.jwksMaxAgeSeconds, ...ages)
-    const moved = change.moves.map((each) => move(each, change))
-    const added = change.adds.map((each) => add(each, cachedSeconds, change))
+    const at = change.at()
+    const moved = change.moves.map((each) => move(each, at, change))
+    const added = change.adds.map((each) => add(each, at, { ...change, cachedSeconds }))
     // No calendar shall ever be before what it has stamped.
-    raiseMark({ highWater: change.at.now, running: 0, resets: change.at.resets })
+    raiseMark({ highWater: at.now, running: 0, resets: at.resets })
     return { value: true, events: [...moved, ...added] }
   }
 
