@@ -1,0 +1,144 @@
+/** One run: servers, verifiers, load and faults, until the rollovers are done and every token is dead; then the judgement. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { checkHistory } from './check.ts'
+import { beginPace, FastClock, type Pace } from './fast-clock.ts'
+import { type FaultFigures, makeFaults } from './faults.ts'
+import { Front, type FrontFigures } from './front.ts'
+import { readHistory } from './history.ts'
+import { databasePath, install } from './installation.ts'
+import { Load, type LoadFigures } from './load.ts'
+import { type Plan, rules, serverEnvironment } from './plan.ts'
+import { createRandom } from './random.ts'
+import { Recorder } from './recorder.ts'
+import { Servers } from './servers.ts'
+import { type VerifierFigures, Verifiers } from './verifiers.ts'
+import { Watch } from './watch.ts'
+
+/** What a run has shown. */
+export interface RunResult {
+  readonly rollovers: number
+  readonly realSeconds: number
+  /** How long it was by the clock of the servers. */
+  readonly hours: number
+  readonly faults: FaultFigures
+  readonly load: LoadFigures
+  readonly front: FrontFigures
+  readonly verifiers: VerifierFigures
+  readonly snapshots: number
+  /** Answers with a status of 500 or above. */
+  readonly serverErrors: number
+  /** Broken rules, a sentence each. */
+  readonly violations: readonly string[]
+  /** What servers wrote to stderr. */
+  readonly serverLog: string
+}
+
+const sabotagedRingSpeed = 4
+const progressMilliseconds = 50
+
+/** Whether nothing that was promised has been broken. */
+export function isGood({ verifiers, serverErrors, violations, load, front }: RunResult): boolean {
+  return (
+    verifiers.failures.length === 0 &&
+    serverErrors === 0 &&
+    violations.length === 0 &&
+    Object.keys(load.refused).length === 0 &&
+    front.unanswered === 0
+  )
+}
+
+/** @param onProgress hears how many rollovers are done */
+export async function run(plan: Plan, onProgress: (rollovers: number) => void = () => {}): Promise<RunResult> {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-rollover-'))
+  const parts = await prepare(plan, folder)
+  try {
+    return await runIn(parts, onProgress)
+  } finally {
+    parts.front.close()
+    await Promise.all([parts.servers.end(), parts.verifiers.end()])
+    parts.watch.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+interface Parts {
+  readonly plan: Plan
+  readonly folder: string
+  readonly pace: Pace
+  readonly front: Front
+  readonly servers: Servers
+  readonly verifiers: Verifiers
+  readonly watch: Watch
+  readonly secret: string
+}
+
+async function prepare(plan: Plan, folder: string): Promise<Parts> {
+  const front = new Front(createRandom(plan.seed).fork('front'))
+  const issuer = await front.listen()
+  const pace = beginPace(plan.speed)
+  const environment = serverEnvironment(issuer)
+  const secret = await install(folder, environment, pace)
+  const ringSpeed = plan.sabotage === 'lead' ? sabotagedRingSpeed * plan.speed : plan.speed
+  const servers = new Servers({ folder, environment, pace, ringSpeed }, front)
+  const watch = new Watch(databasePath(folder))
+  return { plan, folder, pace, front, servers, verifiers: new Verifiers(plan, issuer, pace), watch, secret }
+}
+
+async function runIn(parts: Parts, onProgress: (rollovers: number) => void): Promise<RunResult> {
+  const { plan, folder, pace, front, servers, verifiers, watch, secret } = parts
+  const random = createRandom(plan.seed)
+  const clock = new FastClock(pace)
+  await Promise.all([verifiers.ready(), ...Array.from({ length: plan.servers }, () => servers.start())])
+  const recorder = new Recorder(watch, servers.running)
+  const load = new Load({
+    plan,
+    front,
+    random: random.fork('load'),
+    secret,
+    places: verifiers.places,
+    deliver: (process, delivery) => verifiers.deliver(process, delivery),
+  })
+  const started = performance.now()
+  const first = watch.activations()
+  recorder.start()
+  load.start()
+  const [faults] = await Promise.all([
+    makeFaults({ plan, servers, watch, clock, random: random.fork('faults') }),
+    reach(plan.rollovers, () => watch.activations() - first, onProgress),
+  ])
+  const rollovers = watch.activations() - first
+  const loaded = await load.stop()
+  const verified = await verifiers.finish()
+  await recorder.stop()
+  await servers.stop()
+  const { snapshots } = recorder
+  const history = { ...readHistory(databasePath(folder)), snapshots, received: loaded.received }
+  return {
+    rollovers,
+    realSeconds: (performance.now() - started) / 1000,
+    hours: clock.monotonicMilliseconds() / 3_600_000,
+    faults,
+    load: loaded,
+    front: front.figures,
+    verifiers: verified,
+    snapshots: snapshots.length,
+    serverErrors: countServerErrors(front.figures),
+    violations: checkHistory(history, rules),
+    serverLog: servers.errors,
+  }
+}
+
+async function reach(wanted: number, count: () => number, onProgress: (count: number) => void): Promise<void> {
+  for (let reached = count(); reached < wanted; reached = count()) {
+    onProgress(reached)
+    await new Promise((resolve) => setTimeout(resolve, progressMilliseconds))
+  }
+}
+
+function countServerErrors({ answers }: FrontFigures): number {
+  return Object.entries(answers)
+    .filter(([status]) => Number(status) >= 500)
+    .reduce((sum, [, count]) => sum + count, 0)
+}

@@ -1,0 +1,33 @@
+/** A server process of the rig: the program that `mayfly serve` runs, with compressed time. */
+import { parseSettings } from '../../src/config.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import { createLogger } from '../../src/logger.ts'
+import { startServer } from '../../src/main.ts'
+import { FastClock } from './fast-clock.ts'
+import type { ServerOrder } from './plan.ts'
+import { receive, send, sendLast } from './process.ts'
+
+/** What a server tells the rig. */
+export type ServerReport = { readonly type: 'listening'; readonly url: string } | { readonly type: 'stopped' }
+
+const keyTickMilliseconds = 15
+
+const order = JSON.parse(process.argv[2] ?? '{}') as ServerOrder
+const settings = parseSettings(order.environment, order.folder)
+const clock = new FastClock(order.pace)
+const server = await startServer(settings, {
+  // A second that a request may wait is a second of the machine.
+  clock: {
+    nowMilliseconds: () => clock.nowMilliseconds(),
+    monotonicMilliseconds: () => systemClock.monotonicMilliseconds(),
+  },
+  ringClock: new FastClock({ ...order.pace, speed: order.ringSpeed }),
+  keyTickMilliseconds,
+  drainIdleMilliseconds: 10,
+  log: createLogger(settings.logLevel, false),
+})
+receive<'stop'>(async () => {
+  await server.stop()
+  sendLast({ type: 'stopped' })
+})
+send({ type: 'listening', url: server.url })
