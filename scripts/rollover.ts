@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { type Plan, rules, type Sabotage, sabotages } from './rollover/plan.ts'
 import { isGood, type RunResult, run } from './rollover/run.ts'
 
-const usage = `npm run rollover -- [--rollovers N] [--seed TEXT] [--speed X] [--sabotage ${sabotages.join('|')}]`
+const usage = `npm run rollover -- [--rollovers N] [--seed TEXT] [--speed X] [--minutes M] [--sabotage ${sabotages.join('|')}]`
 const shown = 10
 
 function parsePlan(): Plan {
@@ -15,7 +15,8 @@ function parsePlan(): Plan {
     options: {
       rollovers: { type: 'string', default: '500' },
       seed: { type: 'string', default: String(Date.now()) },
-      speed: { type: 'string', default: '180' },
+      speed: { type: 'string', default: '240' },
+      minutes: { type: 'string', default: '60' },
       sabotage: { type: 'string' },
     },
   })
@@ -23,6 +24,7 @@ function parsePlan(): Plan {
   return {
     seed: values.seed,
     rollovers,
+    maxMinutes: wholeNumber(values.minutes),
     speed: wholeNumber(values.speed),
     servers: 3,
     verifierProcesses: 4,
@@ -49,7 +51,7 @@ function describe(plan: Plan, result: RunResult): readonly string[] {
   const { faults, front, verifiers, load } = result
   const sum = Object.values(verifiers.verified).reduce((a, b) => a + b, 0)
   return [
-    `seed ${plan.seed}, speed ${plan.speed}: ${result.realSeconds.toFixed(0)} s of the machine, ${result.hours.toFixed(1)} h of the servers`,
+    `seed ${plan.seed}: ${result.realSeconds.toFixed(0)} s of the machine, ${result.hours.toFixed(1)} h of the servers: ${((result.hours * 3600) / result.realSeconds).toFixed(0)} times faster, at the least ${result.leastSpeed.toFixed(0)}`,
     `${result.rollovers} rollovers, ${load.received.size} tokens received, ${sum} verifications of live tokens by ${plan.verifiers} verifiers:`,
     ...Object.entries(verifiers.verified).map(([kind, count]) => `  ${kind.padEnd(42)} ${count}`),
     `  came too late to a dead token${' '.repeat(13)} ${verifiers.tooLate}`,
@@ -67,7 +69,7 @@ function describe(plan: Plan, result: RunResult): readonly string[] {
 async function main(): Promise<void> {
   const plan = parsePlan()
   console.log(
-    `seed ${plan.seed}; ${plan.rollovers} rollovers of keys that sign for ${rules.intervalSeconds} s, ${plan.speed} times faster`,
+    `seed ${plan.seed}; ${plan.rollovers} rollovers of keys that sign for ${rules.intervalSeconds} s, at most ${plan.speed} times faster`,
   )
   let told = 0
   const result = await run(plan, (rollovers) => {
@@ -78,7 +80,9 @@ async function main(): Promise<void> {
   console.log(describe(plan, result).join('\n'))
   for (const failure of result.verifiers.failures.slice(0, shown)) console.log(JSON.stringify(failure))
   for (const violation of result.violations.slice(0, shown)) console.log(violation)
-  if (isGood(result)) return
+  const missing = plan.rollovers - result.rollovers
+  if (missing > 0) console.log(`ended after ${plan.maxMinutes} minutes, ${missing} rollovers before its aim`)
+  if (isGood(result) && missing <= 0) return
   console.log(result.serverLog)
   process.exitCode = 1
 }

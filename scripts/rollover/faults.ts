@@ -18,6 +18,8 @@ export interface FaultParts {
   readonly watch: Watch
   readonly clock: FastClock
   readonly random: Random
+  /** Whether the run ends before its rollovers are done. */
+  isOver(): boolean
 }
 
 export interface FaultFigures {
@@ -40,18 +42,19 @@ export async function makeFaults(parts: FaultParts): Promise<FaultFigures> {
   const first = watch.activations()
   for (const [i, fault] of random.shuffle(faults).entries()) {
     const after = Math.floor((plan.rollovers * i) / faults.length)
-    while (watch.activations() - first < after) await wait(20)
+    while (watch.activations() - first < after && !parts.isOver()) await wait(20)
+    if (parts.isOver()) return figures
     await wait(momentOf(parts))
     await fault(parts, figures)
   }
   return figures
 }
 
-function momentOf({ plan, random, watch, clock }: FaultParts): number {
-  const interval = (rules.intervalSeconds * 1000) / plan.speed
+function momentOf({ random, watch, clock }: FaultParts): number {
+  const interval = clock.toRealMilliseconds(rules.intervalSeconds * 1000)
   if (random.unit() < 0.5) return random.between(0, interval)
   watch.activations()
-  const dueIn = (watch.lastActivation + rules.intervalSeconds * 1000 - clock.nowMilliseconds()) / plan.speed
+  const dueIn = clock.toRealMilliseconds(watch.lastActivation + rules.intervalSeconds * 1000 - clock.nowMilliseconds())
   return Math.max(0, dueIn + random.between(-40, 60))
 }
 
@@ -63,11 +66,11 @@ async function kill({ servers, random }: FaultParts, figures: FaultFigures): Pro
 }
 
 async function pause(parts: FaultParts, figures: FaultFigures): Promise<void> {
-  const { plan, servers, random, watch } = parts
+  const { clock, servers, random, watch } = parts
   const victim = random.pick([...servers.running])
   await stopOutsideTransaction(victim, parts, figures)
   const before = watch.activations()
-  await wait((random.between(0.6, 2.6) * rules.intervalSeconds * 1000) / plan.speed)
+  await wait(clock.toRealMilliseconds(random.between(0.6, 2.6) * rules.intervalSeconds * 1000))
   figures.pauses += 1
   if (watch.activations() > before) figures.pausesAcrossRotation += 1
   victim.process.signal('SIGCONT')

@@ -70,7 +70,7 @@ export class Front {
   }
 
   add(url: string): void {
-    this.#agents.set(url, new Agent({ keepAlive: true, maxSockets: 64 }))
+    this.#agents.set(url, new Agent({ keepAlive: true, maxSockets: 8 }))
   }
 
   remove(url: string): void {

@@ -7,7 +7,7 @@ import { parseSettings } from '../../src/config.ts'
 import { signingAlgs } from '../../src/key/signer.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { openStore } from '../../src/store/open-store.ts'
-import { FastClock, type Pace } from './fast-clock.ts'
+import type { FastClock } from './fast-clock.ts'
 import { audiences } from './plan.ts'
 
 const clientId = 'workload'
@@ -41,7 +41,7 @@ const witness = `
 export async function install(
   folder: string,
   environment: Readonly<Record<string, string>>,
-  pace: Pace,
+  clock: FastClock,
 ): Promise<string> {
   const settings = parseSettings(environment, folder)
   // The witness comes before the keys, so that it sees the first ones too.
@@ -49,7 +49,7 @@ export async function install(
   const sqlite = new Database(settings.databasePath)
   sqlite.exec(witness)
   sqlite.close()
-  const { store, close } = await prepareApp(settings, { log: silentLog, clock: new FastClock(pace) })
+  const { store, close } = await prepareApp(settings, { log: silentLog, clock })
   const { secret, secretId, sha256 } = generateSecret()
   for (const alg of signingAlgs) await store.createResource(audiences[alg], { scopes: [], alg }, 'cli:rig')
   await store.createClient(

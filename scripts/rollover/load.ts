@@ -19,6 +19,8 @@ export interface LoadParts {
   readonly random: Random
   readonly secret: string
   readonly places: readonly Place[]
+  /** Hears how long a request took, in milliseconds of the machine. */
+  onLatency(milliseconds: number): void
   deliver(process: number, delivery: Delivery): void
 }
 
@@ -64,6 +66,7 @@ export class Load {
     while (this.#going) {
       const started = performance.now()
       await this.#requestOne(random)
+      this.#parts.onLatency(performance.now() - started)
       const left = started + random.between(0, 2 * meanMilliseconds) - performance.now()
       await new Promise((resolve) => setTimeout(resolve, Math.max(0, left)))
     }

@@ -1,6 +1,5 @@
 /** What a run is: its size, and the settings of its servers, which lie as near to the forbidden as the start allows. */
 import { propagationSeconds } from '../../src/key/timing.ts'
-import type { Pace } from './fast-clock.ts'
 
 /** Something that is broken on purpose, to see that the rig finds it. */
 export const sabotages = ['lead', 'cache'] as const
@@ -15,6 +14,9 @@ export interface Plan {
   readonly seed: string
   /** Rotations of both algorithms together. */
   readonly rollovers: number
+  /** It ends after this time of the machine, however far it is. */
+  readonly maxMinutes: number
+  /** How much faster than the machine's clock time runs, at the most. */
   readonly speed: number
   readonly servers: number
   readonly verifierProcesses: number
@@ -84,7 +86,7 @@ export function serverEnvironment(issuer: string): Readonly<Record<string, strin
   return {
     MAYFLY_ISSUER: issuer,
     MAYFLY_PORT: '0',
-    MAYFLY_LOG_LEVEL: 'warn',
+    MAYFLY_LOG_LEVEL: 'info',
     MAYFLY_ACCESS_TOKEN_TTL: `${rules.tokenSeconds}s`,
     MAYFLY_ACCESS_TOKEN_MAX_TTL: `${rules.tokenSeconds}s`,
     MAYFLY_JWKS_MAX_AGE: `${rules.maxAgeSeconds}s`,
@@ -100,14 +102,16 @@ export function serverEnvironment(issuer: string): Readonly<Record<string, strin
 export interface ServerOrder {
   readonly folder: string
   readonly environment: Readonly<Record<string, string>>
-  readonly pace: Pace
-  readonly ringSpeed: number
+  /** The file that time is read from. */
+  readonly time: string
+  /** By what factor the clock of its key ring is too fast. */
+  readonly ringFactor: number
 }
 
 /** What a process of verifiers is started with. */
 export interface VerifierOrder {
   readonly issuer: string
-  readonly pace: Pace
+  readonly time: string
   readonly offsetSeconds: number
   /** The kind of each verifier, by its number in this process. */
   readonly kinds: readonly VerifierKind[]

@@ -3,7 +3,7 @@ import type { Snapshot } from './history.ts'
 import type { RunningServer } from './servers.ts'
 import type { Watch } from './watch.ts'
 
-const pauseMilliseconds = 50
+const pauseMilliseconds = 100
 
 interface Jwks {
   readonly keys: readonly { readonly kid: string }[]

@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { checkHistory } from './check.ts'
-import { beginPace, FastClock, type Pace } from './fast-clock.ts'
+import { FastClock, TimeKeeper } from './fast-clock.ts'
 import { type FaultFigures, makeFaults } from './faults.ts'
 import { Front, type FrontFigures } from './front.ts'
+import { Governor } from './governor.ts'
 import { readHistory } from './history.ts'
 import { databasePath, install } from './installation.ts'
 import { Load, type LoadFigures } from './load.ts'
@@ -22,6 +23,8 @@ export interface RunResult {
   readonly realSeconds: number
   /** How long it was by the clock of the servers. */
   readonly hours: number
+  /** Time was slowed down to this. */
+  readonly leastSpeed: number
   readonly faults: FaultFigures
   readonly load: LoadFigures
   readonly front: FrontFigures
@@ -35,8 +38,9 @@ export interface RunResult {
   readonly serverLog: string
 }
 
-const sabotagedRingSpeed = 4
+const sabotagedRingFactor = 4
 const progressMilliseconds = 50
+const warmUpMilliseconds = 500
 
 /** Whether nothing that was promised has been broken. */
 export function isGood({ verifiers, serverErrors, violations, load, front }: RunResult): boolean {
@@ -59,6 +63,7 @@ export async function run(plan: Plan, onProgress: (rollovers: number) => void = 
     parts.front.close()
     await Promise.all([parts.servers.end(), parts.verifiers.end()])
     parts.watch.close()
+    parts.time.close()
     rmSync(folder, { recursive: true, force: true })
   }
 }
@@ -66,7 +71,8 @@ export async function run(plan: Plan, onProgress: (rollovers: number) => void = 
 interface Parts {
   readonly plan: Plan
   readonly folder: string
-  readonly pace: Pace
+  readonly time: TimeKeeper
+  readonly clock: FastClock
   readonly front: Front
   readonly servers: Servers
   readonly verifiers: Verifiers
@@ -77,19 +83,22 @@ interface Parts {
 async function prepare(plan: Plan, folder: string): Promise<Parts> {
   const front = new Front(createRandom(plan.seed).fork('front'))
   const issuer = await front.listen()
-  const pace = beginPace(plan.speed)
+  const file = join(folder, 'time')
+  // Nothing happens while everybody starts.
+  const time = new TimeKeeper(file, 1)
+  const clock = new FastClock(file)
   const environment = serverEnvironment(issuer)
-  const secret = await install(folder, environment, pace)
-  const ringSpeed = plan.sabotage === 'lead' ? sabotagedRingSpeed * plan.speed : plan.speed
-  const servers = new Servers({ folder, environment, pace, ringSpeed }, front)
+  const secret = await install(folder, environment, clock)
+  const ringFactor = plan.sabotage === 'lead' ? sabotagedRingFactor : 1
+  const servers = new Servers({ folder, environment, time: file, ringFactor }, front)
   const watch = new Watch(databasePath(folder))
-  return { plan, folder, pace, front, servers, verifiers: new Verifiers(plan, issuer, pace), watch, secret }
+  return { plan, folder, time, clock, front, servers, verifiers: new Verifiers(plan, issuer, file), watch, secret }
 }
 
 async function runIn(parts: Parts, onProgress: (rollovers: number) => void): Promise<RunResult> {
-  const { plan, folder, pace, front, servers, verifiers, watch, secret } = parts
+  const { plan, folder, time, clock, front, servers, verifiers, watch, secret } = parts
   const random = createRandom(plan.seed)
-  const clock = new FastClock(pace)
+  const governor = new Governor(time, plan.speed)
   await Promise.all([verifiers.ready(), ...Array.from({ length: plan.servers }, () => servers.start())])
   const recorder = new Recorder(watch, servers.running)
   const load = new Load({
@@ -98,20 +107,27 @@ async function runIn(parts: Parts, onProgress: (rollovers: number) => void): Pro
     random: random.fork('load'),
     secret,
     places: verifiers.places,
+    onLatency: (milliseconds) => governor.note(milliseconds),
     deliver: (process, delivery) => verifiers.deliver(process, delivery),
   })
   const started = performance.now()
+  const isOver = (): boolean => performance.now() - started > plan.maxMinutes * 60_000
   const first = watch.activations()
   recorder.start()
   load.start()
+  // Everybody has been asked once before time runs.
+  await new Promise((resolve) => setTimeout(resolve, warmUpMilliseconds))
+  time.setSpeed(plan.speed / 2)
+  governor.start()
   const [faults] = await Promise.all([
-    makeFaults({ plan, servers, watch, clock, random: random.fork('faults') }),
-    reach(plan.rollovers, () => watch.activations() - first, onProgress),
+    makeFaults({ plan, servers, watch, clock, random: random.fork('faults'), isOver }),
+    reach(plan.rollovers, () => watch.activations() - first, isOver, onProgress),
   ])
   const rollovers = watch.activations() - first
   const loaded = await load.stop()
   const verified = await verifiers.finish()
   await recorder.stop()
+  governor.stop()
   await servers.stop()
   const { snapshots } = recorder
   const history = { ...readHistory(databasePath(folder)), snapshots, received: loaded.received }
@@ -119,6 +135,7 @@ async function runIn(parts: Parts, onProgress: (rollovers: number) => void): Pro
     rollovers,
     realSeconds: (performance.now() - started) / 1000,
     hours: clock.monotonicMilliseconds() / 3_600_000,
+    leastSpeed: governor.least,
     faults,
     load: loaded,
     front: front.figures,
@@ -130,8 +147,13 @@ async function runIn(parts: Parts, onProgress: (rollovers: number) => void): Pro
   }
 }
 
-async function reach(wanted: number, count: () => number, onProgress: (count: number) => void): Promise<void> {
-  for (let reached = count(); reached < wanted; reached = count()) {
+async function reach(
+  wanted: number,
+  count: () => number,
+  isOver: () => boolean,
+  onProgress: (count: number) => void,
+): Promise<void> {
+  for (let reached = count(); reached < wanted && !isOver(); reached = count()) {
     onProgress(reached)
     await new Promise((resolve) => setTimeout(resolve, progressMilliseconds))
   }

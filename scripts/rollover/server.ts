@@ -14,14 +14,14 @@ const keyTickMilliseconds = 15
 
 const order = JSON.parse(process.argv[2] ?? '{}') as ServerOrder
 const settings = parseSettings(order.environment, order.folder)
-const clock = new FastClock(order.pace)
+const clock = new FastClock(order.time)
 const server = await startServer(settings, {
   // A second that a request may wait is a second of the machine.
   clock: {
     nowMilliseconds: () => clock.nowMilliseconds(),
     monotonicMilliseconds: () => systemClock.monotonicMilliseconds(),
   },
-  ringClock: new FastClock({ ...order.pace, speed: order.ringSpeed }),
+  ringClock: new FastClock(order.time, { factor: order.ringFactor }),
   keyTickMilliseconds,
   drainIdleMilliseconds: 10,
   log: createLogger(settings.logLevel, false),

@@ -28,10 +28,11 @@ export type VerifierReport =
   | { readonly type: 'failure'; readonly failure: Failure }
   | { readonly type: 'done'; readonly verified: Readonly<Record<string, number>>; readonly tooLate: number }
 
+const maxWaitMilliseconds = 250
+
 const order = JSON.parse(process.argv[2] ?? '{}') as VerifierOrder
-const offset = order.offsetSeconds * 1000
-const trueClock = new FastClock(order.pace)
-const clock = new FastClock(order.pace, offset)
+const trueClock = new FastClock(order.time)
+const clock = new FastClock(order.time, { offset: order.offsetSeconds * 1000 })
 installClock(clock)
 const { makeVerifier } = await import('./verifier-kinds.ts')
 
@@ -80,6 +81,14 @@ async function look(delivery: Delivery, verifier: number): Promise<void> {
   finish()
 }
 
+// Time may have become slower or faster meanwhile: then it waits again.
+function lookAt(delivery: Delivery, verifier: number, at: number): void {
+  const left = at - trueClock.nowMilliseconds()
+  if (left <= 0) void look(delivery, verifier)
+  else
+    setTimeout(() => lookAt(delivery, verifier, at), Math.min(maxWaitMilliseconds, trueClock.toRealMilliseconds(left)))
+}
+
 function finish(): void {
   if (!isLast || pending > 0) return
   sendLast({ type: 'done', verified, tooLate })
@@ -93,8 +102,7 @@ receive<Delivery | 'finish'>((message) => {
   }
   for (const { verifier, at } of message.visits) {
     pending += 1
-    const wait = Math.max(0, (at - trueClock.nowMilliseconds()) / order.pace.speed)
-    setTimeout(() => void look(message, verifier), wait)
+    lookAt(message, verifier, at)
   }
 })
 send({ type: 'ready' })

@@ -1,5 +1,4 @@
 /** The processes of verifiers of a run. */
-import type { Pace } from './fast-clock.ts'
 import type { Place } from './load.ts'
 import { kindsOf, offsetSecondsOf, type Plan, type VerifierOrder } from './plan.ts'
 import { RigProcess } from './process.ts'
@@ -22,9 +21,9 @@ export class Verifiers {
   #tooLate = 0
   readonly places: readonly Place[]
 
-  constructor(plan: Plan, issuer: string, pace: Pace) {
+  constructor(plan: Plan, issuer: string, time: string) {
     const orders = kindsOf(plan).map(
-      (kinds, i): VerifierOrder => ({ issuer, pace, offsetSeconds: offsetSecondsOf(i), kinds }),
+      (kinds, i): VerifierOrder => ({ issuer, time, offsetSeconds: offsetSecondsOf(i), kinds }),
     )
     this.places = orders.flatMap(({ kinds, offsetSeconds }, process) =>
       kinds.map((_, verifier) => ({ process, verifier, offsetMilliseconds: offsetSeconds * 1000 })),

@@ -26,8 +26,9 @@ import type { RegistryHead, RegistryStore } from './registry-store.ts'
 
 /** How long a request may try to decide on a registry that keeps moving. */
 const decideMilliseconds = 1_000
-// However late it is: a process that was paused comes back with its time gone and a view that is old.
-const leastAttempts = 3
+// However late it is: a process that was paused comes back with its time gone and a view that is old, and one look at the
+// key ring may make six changes.
+const leastAttempts = 8
 
 const clientsInMemory = 20_000
 const resourcesInMemory = 2_000
@@ -133,7 +134,7 @@ export class Registry {
    * Makes a decision on a view that is current when the decision takes effect. `attempt` returns `undefined` when the
    * fence that it passed had moved; what it throws counts only if the registry did not move meanwhile.
    *
-   * @throws OAuthError what `attempt` refused, or `registry_moving` after a second of trying, and at least three attempts
+   * @throws OAuthError what `attempt` refused, or `registry_moving` after a second of trying, and at least eight attempts
    * @throws StoreUnavailable
    */
   async decide<T>(attempt: (view: RegistryView) => Promise<T | undefined>): Promise<T> {
