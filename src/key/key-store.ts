@@ -26,8 +26,7 @@ export interface RingChange {
   /** Keys that go from the state that they were seen in to another, in this order. */
   readonly moves: readonly { readonly kid: string; readonly from: KeyState; readonly to: KeyState }[]
   readonly adds: readonly (NewSigningKey & { readonly state: 'staged' | 'active' })[]
-  /** Asked inside the transaction: a process that was paused on its way there must not date back what it publishes. */
-  at(): RingMoment
+  readonly at: RingMoment
   readonly timing: RememberedTiming
   /** Why, for the audit trail. */
   readonly reason: RingChangeReason

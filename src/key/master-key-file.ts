@@ -9,7 +9,6 @@ import {
   fsyncSync,
   linkSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readFileSync,
   rmSync,
@@ -18,6 +17,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
+import { makeFolder } from '../lib/make-folder.ts'
 import type { MasterKey } from './root-key.ts'
 import { KeyMaterialError } from './signing-key.ts'
 
@@ -82,7 +82,7 @@ function parseMasterKey(text: string, path: string): MasterKey {
 export function createMasterKey(path: string): MasterKey {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    makeFolder(dirname(path))
     requireNothingAt(path)
     writeDurably(temporary, `${randomBytes(byteLength).toString('base64url')}\n`)
     linkUnlessPresent(temporary, path)

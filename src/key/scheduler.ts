@@ -82,7 +82,9 @@ export class KeyScheduler {
     const moves = movesOf(transition)
     const adds =
       transition.kind === 'retire' ? [] : [{ ...(await this.#spare(transition.alg, ring)), state: 'staged' as const }]
-    const done = await store.changeRing({ moves, adds, at: () => clock.moment(), timing, reason: 'schedule' }, 'server')
+    // Not the moment of the tick: making a key takes its time, and the new one is published from now on.
+    const at = clock.moment()
+    const done = await store.changeRing({ moves, adds, at, timing, reason: 'schedule' }, 'server')
     if (!done) return
     if (adds.length > 0) this.#spares.delete(transition.alg)
     log.info({ ...transition, ...(adds[0] === undefined ? {} : { staged: adds[0].kid }) }, 'key ring changed')

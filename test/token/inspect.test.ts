@@ -248,8 +248,8 @@ describe('the inspection of a token', () => {
   it.each(['ES256', 'RS256'])(
     'AT-09 J01 rejects HS256 keyed with our public %s key, in every spelling',
     async (alg) => {
-      const { server, inspect, token } = await start()
-      const material = await server.store.readKeys()
+      const { store, inspect, token } = await start()
+      const material = await store.readKeys()
       const jwk = material?.signingKeys.find(({ publicJwk }) => publicJwk.alg === alg)?.publicJwk
       const pem = createPublicKey({ key: { ...jwk }, format: 'jwk' })
         .export({ type: 'spki', format: 'pem' })
@@ -264,8 +264,8 @@ describe('the inspection of a token', () => {
   )
 
   it('AT-09 rejects the kid of a key of another algorithm, whichever alg the header names', async () => {
-    const { server, inspect, forge, token } = await start()
-    const material = await server.store.readKeys()
+    const { store, inspect, forge, token } = await start()
+    const material = await store.readKeys()
     const kid = material?.signingKeys.find(({ publicJwk }) => publicJwk.alg === 'RS256')?.publicJwk.kid
     for (const header of [{ kid }, { kid, alg: 'RS256' }, { alg: 'RS256' }]) {
       const found = await inspect(await forge(claimsOf(token), header))

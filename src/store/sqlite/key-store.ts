@@ -148,7 +148,7 @@ export function createKeyStore(connection: Connection): KeyStore {
     // What was published until now may be cached for so long.
     const ages = selectPublished.all().map((key) => key.maxAgeSeconds)
     const cachedSeconds = Math.max(change.timing.jwksMaxAgeSeconds, ...ages)
-    const at = change.at()
+    const { at } = change
     const moved = change.moves.map((each) => move(each, at, change))
     const added = change.adds.map((each) => add(each, at, { ...change, cachedSeconds }))
     // No calendar shall ever be before what it has stamped.
