@@ -41,6 +41,8 @@ describe('settings', () => {
       accessTokenMaxTtlSeconds: 3600,
       jwksMaxAgeSeconds: 300,
       clockSkewSeconds: 60,
+      keyLeadSeconds: 86_400,
+      keyRotationIntervalSeconds: 30 * 86_400,
       auditIssuanceRetentionSeconds: 604_800,
       auditRetentionSeconds: 7_776_000,
       trustedProxies: [],

@@ -1,7 +1,7 @@
 import { keyTimingOf } from '../config.ts'
 import type { KeyMaterial, RingChange } from '../key/key-store.ts'
 import type { KeyRing } from '../key/ring.ts'
-import { type RingMoment, saveMilliseconds } from '../key/ring-clock.ts'
+import type { RingMoment } from '../key/ring-clock.ts'
 import { isSigningAlg, type SigningAlg, signingAlgs } from '../key/signer.ts'
 import type { SigningKeyFacts } from '../key/signing-key.ts'
 import type { KeyTiming } from '../key/timing.ts'
@@ -75,18 +75,12 @@ export function findPair(
   return { active, staged }
 }
 
-/**
- * Changes the ring. What is stored of running time may be behind what a server has in memory; keys are dated as if it were
- * by as much as it can be, so that no lead is shorter than it should be.
- *
- * @throws CommandFailure when somebody else has changed it meanwhile
- */
+/** Changes the ring. @throws CommandFailure when somebody else has changed it meanwhile */
 export async function changeRing(
   { store, moment, timing }: RingView,
   change: Pick<RingChange, 'moves' | 'adds' | 'reason'>,
   context: CommandContext,
 ): Promise<void> {
-  const at = { ...moment, running: moment.running + saveMilliseconds }
-  if (await store.changeRing({ ...change, at, timing }, context.actor)) return
+  if (await store.changeRing({ ...change, at: moment, timing }, context.actor)) return
   throw new CommandFailure('the ring changed meanwhile and nothing was done: `mayfly key list` shows it as it is now')
 }

@@ -72,7 +72,7 @@ export interface OpenerOptions {
 export class KeyRingOpener {
   readonly #options: OpenerOptions
   readonly #roots = new Map<number, RootKey>()
-  readonly #signers = new Map<string, { signer: Signer; publicJwk: string; testedActive: boolean }>()
+  readonly #signers = new Map<string, { signer: Signer; own: Signer; publicJwk: string; testedActive: boolean }>()
   #master: MasterKey
 
   constructor(master: MasterKey, options: OpenerOptions = {}) {
@@ -117,7 +117,7 @@ export class KeyRingOpener {
     const known = this.#signers.get(kid)
     const isActive = facts.state === 'active'
     if (known?.publicJwk === published) {
-      if (isActive && !known.testedActive) await selfTest(known.signer, publicJwk)
+      if (isActive && !known.testedActive) await selfTest(known.own, publicJwk)
       known.testedActive ||= isActive
       return { ...facts, signer: known.signer }
     }
@@ -128,7 +128,7 @@ export class KeyRingOpener {
     const signer = createLocalSigner(kid, alg, privateKey)
     await selfTest(signer, publicJwk)
     const hooked = this.#options.hook?.(signer) ?? signer
-    this.#signers.set(kid, { signer: hooked, publicJwk: published, testedActive: isActive })
+    this.#signers.set(kid, { signer: hooked, own: signer, publicJwk: published, testedActive: isActive })
     return { ...facts, signer: hooked }
   }
 

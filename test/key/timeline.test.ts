@@ -125,13 +125,13 @@ describe('what somebody should look at', () => {
   it('is a clock behind what the database has seen', () => {
     const [sentence, ...others] = find([active, staged], momentAt(10_000, { wall: 100_000 }))
     expect(others).toEqual([])
-    expect(sentence).toMatch(/clock of this machine is 9900 s behind .* `mayfly doctor --reset-calendar`$/)
+    expect(sentence).toMatch(/clock of this machine is 2h 45m behind .* `mayfly doctor --reset-calendar`$/)
   })
 
   it('is a clock that jumped ahead while the process ran', () => {
     const [sentence, ...others] = find([active, staged], momentAt(10, { wall: 3_610_000 }))
     expect(others).toEqual([])
-    expect(sentence).toMatch(/jumped 3600 s ahead while this process ran.*restart the process$/)
+    expect(sentence).toMatch(/jumped 1h ahead while this process ran.*restart the process$/)
   })
 
   it('is an algorithm without an active key, whatever else it has', () => {
@@ -147,19 +147,21 @@ describe('what somebody should look at', () => {
     const late = momentAt(interval + 61)
     const fresh = { ...staged, publishedAt: late.now, publishedRunning: late.running - 500 }
     expect(find([active, fresh], late)).toEqual([
-      `the ES256 key active should have stopped signing 61 s ago; the staged key staged must be published for ${lead} s more`,
+      `the ES256 key active should have stopped signing 1m 1s ago; the staged key staged must be published for 1d more`,
     ])
   })
 
   it('is a rotation that is late because no key is staged', () => {
     expect(find([active], momentAt(interval + 61))).toEqual([
-      'the ES256 key active should have stopped signing 61 s ago, and no key is staged behind it: run `mayfly key stage`, or start a server',
+      'the ES256 key active should have stopped signing 1m 1s ago, and no key is staged behind it: run `mayfly key stage`, or start a server',
     ])
   })
 
   it('is a rotation that is late though nothing stands in the way', () => {
     const [sentence] = find([active, staged], momentAt(interval + 61))
-    expect(sentence).toMatch(/should have stopped signing 61 s ago, and nothing stands in the way: is a server running/)
+    expect(sentence).toMatch(
+      /should have stopped signing 1m 1s ago, and nothing stands in the way: is a server running/,
+    )
   })
 
   it('is told of each algorithm and of the clock, the clock first', () => {

@@ -166,7 +166,7 @@ describe('the inspection of a token', () => {
     onTestFinished(() => empty.close())
     await expect(inspectToken(token, empty, clock.nowMilliseconds())).resolves.toMatchObject({
       active: false,
-      reason: 'its key is none of ours, or no longer published',
+      reason: 'its key is none of ours',
       recorded: false,
     })
   })

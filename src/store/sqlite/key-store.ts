@@ -151,8 +151,8 @@ export function createKeyStore(connection: Connection): KeyStore {
     const { at } = change
     const moved = change.moves.map((each) => move(each, at, change))
     const added = change.adds.map((each) => add(each, at, { ...change, cachedSeconds }))
-    // No calendar shall ever be before what it has stamped.
-    raiseMark({ highWater: at.now, running: 0, resets: at.resets })
+    // No calendar shall ever be before what it has stamped, and every process counts running time from here.
+    raiseMark({ highWater: at.now, running: at.running, resets: at.resets })
     return { value: true, events: [...moved, ...added] }
   }
 
