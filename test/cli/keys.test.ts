@@ -122,7 +122,7 @@ describe('key activate', () => {
     const before = (await keys()).map(({ kid, state }) => [kid, state])
     const ended = await run('key', 'activate', '--alg', 'ES256')
     expect(ended).toMatchObject({ code: 1, stdout: '' })
-    expect(ended.stderr).toMatch(/must be published for (?:1d|23h 59m) more.*nothing was changed: `mayfly key rotate`/)
+    expect(ended.stderr).toMatch(/must be published for (?:1d|23h 59m) more.*nothing was changed: `.*key rotate`/)
     expect((await keys()).map(({ kid, state }) => [kid, state])).toEqual(before)
   })
 
