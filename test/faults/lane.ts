@@ -88,7 +88,8 @@ export class Lane {
     const wanted = before + this.#random.between(1, 120)
     await this.#until(() => this.log.tokens.length >= wanted && changer.printed() !== '')
     await pause(this.#random.between(0, 30))
-    const [printed] = await Promise.all([changer.kill(), server.end('SIGKILL'), command?.kill()])
+    await command?.kill()
+    const [printed] = await Promise.all([changer.kill(), server.end('SIGKILL')])
     await load.stop()
     this.log.addLines(printed)
   }
@@ -98,14 +99,15 @@ export class Lane {
     while (!isEnough() && performance.now() < end) await pause(1)
   }
 
-  // A command as people run it. It is killed after less than its usual life, or somewhat more.
+  // A command as people run it. It is killed as soon as it has answered, or at some moment before.
   #startCommand(): { kill(): Promise<void> } {
     const clientId = `command-${this.#turn}`
     const args = ['client', 'create', clientId, '--audience', api, '--json']
     const command = start([launcher, ...args], this.#env, this.#installation.cwd)
     return {
       kill: async () => {
-        await pause(this.#random.between(0, 300))
+        if (this.#random.chance(0.5)) await command.begun
+        else await pause(this.#random.between(0, 300))
         const printed = await command.kill()
         if (printed.endsWith('}\n')) this.log.changes.push({ type: 'client.created', clientId })
       },
