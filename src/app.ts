@@ -181,8 +181,7 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
       tokens: new TokenIssuer({ ...settings, issuer }, store, clock),
       checker,
       secretUse,
-      // A clock that steps back must not revive a secret that has expired.
-      clock: calendarClock(clock, ringClock),
+      clock: expiryClock(clock, ringClock),
       metrics,
     },
     jwksMaxAgeSeconds: settings.jwksMaxAgeSeconds,
@@ -254,9 +253,14 @@ function createMetrics(checker: ImportedSecretChecker, { registry, ringClock, se
   })
 }
 
-function calendarClock(clock: Clock, ringClock: RingClock): Clock {
+// A secret has expired when either clock says so. The calendar alone stays behind for ever on a machine that slept, for
+// monotonic time does not count sleep; wall time alone revives what had expired when it steps back.
+function expiryClock(clock: Clock, ringClock: RingClock): Clock {
   return {
-    nowMilliseconds: () => ringClock.moment().now,
+    nowMilliseconds: () => {
+      const { now, wall } = ringClock.moment()
+      return Math.max(now, wall)
+    },
     monotonicMilliseconds: () => clock.monotonicMilliseconds(),
   }
 }
