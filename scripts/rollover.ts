@@ -4,7 +4,7 @@
  * compressed and what is not in `rollover/fast-clock.ts`.
  */
 import { parseArgs } from 'node:util'
-import { type Plan, rules, type Sabotage, sabotages } from './rollover/plan.ts'
+import { type Plan, rules, type Sabotage, sabotages, safeSpeed } from './rollover/plan.ts'
 import { isGood, type RunResult, run } from './rollover/run.ts'
 
 const usage = `npm run rollover -- [--rollovers N] [--seed TEXT] [--speed X] [--minutes M] [--sabotage ${sabotages.join('|')}]`
@@ -15,7 +15,7 @@ function parsePlan(): Plan {
     options: {
       rollovers: { type: 'string', default: '500' },
       seed: { type: 'string', default: String(Date.now()) },
-      speed: { type: 'string', default: '240' },
+      speed: { type: 'string', default: String(safeSpeed) },
       minutes: { type: 'string', default: '60' },
       sabotage: { type: 'string' },
     },

@@ -61,7 +61,9 @@ class Replay {
     this.#recorded.set(token.jti, kid)
     life.lastExpiry = Math.max(life.lastExpiry, token.expiresAt)
     if (life.state !== 'active' || state !== 'active') {
-      this.#found.push(`token ${token.jti} was committed while its key ${kid} was ${life.state}`)
+      this.#found.push(
+        `token ${token.jti} was committed while its key ${kid} was ${life.state}, and ${state} in the database`,
+      )
     }
     const early = life.times.publishedAt + this.#rules.leadSeconds * 1000 - at
     if (!life.isFirst && early > 0) {

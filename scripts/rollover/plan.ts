@@ -44,6 +44,12 @@ export const rules = {
 
 export type Rules = { readonly [name in keyof typeof rules]: number }
 
+/**
+ * The most at which a hiccup of the machine cannot look like a broken rule: an act on the ring may take effect a second of
+ * the machine after it was dated, and between lead and max-age lie skew and propagation.
+ */
+export const safeSpeed = skewSeconds
+
 /** An API for each algorithm. */
 export const audiences = { ES256: 'https://es.example.test', RS256: 'https://rs.example.test' } as const
 

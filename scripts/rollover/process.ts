@@ -62,11 +62,6 @@ export function send(report: object): void {
   process.send?.(report)
 }
 
-/** Inside such a process: tells the rig its last, and ends. */
-export function sendLast(report: object): void {
-  process.send?.(report, () => process.exit())
-}
-
 /** Inside such a process: hears the rig, and ends with it. */
 export function receive<Message>(handle: (message: Message) => void): void {
   process.on('message', (message) => handle(message as Message))

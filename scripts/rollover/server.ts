@@ -5,10 +5,13 @@ import { createLogger } from '../../src/logger.ts'
 import { startServer } from '../../src/main.ts'
 import { FastClock } from './fast-clock.ts'
 import type { ServerOrder } from './plan.ts'
-import { receive, send, sendLast } from './process.ts'
+import { receive, send } from './process.ts'
 
 /** What a server tells the rig. */
-export type ServerReport = { readonly type: 'listening'; readonly url: string } | { readonly type: 'stopped' }
+export interface ServerReport {
+  readonly type: 'listening'
+  readonly url: string
+}
 
 const keyTickMilliseconds = 15
 
@@ -28,6 +31,6 @@ const server = await startServer(settings, {
 })
 receive<'stop'>(async () => {
   await server.stop()
-  sendLast({ type: 'stopped' })
+  process.exit()
 })
 send({ type: 'listening', url: server.url })

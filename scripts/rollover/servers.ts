@@ -27,7 +27,7 @@ export class Servers {
   async start(): Promise<void> {
     const listening = Promise.withResolvers<string>()
     const process = new RigProcess<ServerReport>('server', 'server.ts', this.#order, (report) => {
-      if (report.type === 'listening') listening.resolve(report.url)
+      listening.resolve(report.url)
     })
     this.#all.push(process)
     const ended = process.ended().then((code) => {

@@ -1,7 +1,7 @@
 /** A process of verifiers: gets tokens with the moments at which each of its verifiers looks at them, and says how that went. */
 import { FastClock, installClock } from './fast-clock.ts'
 import type { VerifierOrder } from './plan.ts'
-import { receive, send, sendLast } from './process.ts'
+import { receive, send } from './process.ts'
 import type { Verify } from './verifier-kinds.ts'
 
 /** A token, and who looks at it when. */
@@ -91,7 +91,8 @@ function lookAt(delivery: Delivery, verifier: number, at: number): void {
 
 function finish(): void {
   if (!isLast || pending > 0) return
-  sendLast({ type: 'done', verified, tooLate })
+  // The rig ends this process when it has heard that.
+  send({ type: 'done', verified, tooLate })
 }
 
 receive<Delivery | 'finish'>((message) => {
