@@ -70,7 +70,7 @@ async function pause(parts: FaultParts, figures: FaultFigures): Promise<void> {
   const victim = random.pick([...servers.running])
   await stopOutsideTransaction(victim, parts, figures)
   const before = watch.activations()
-  await wait(clock.toRealMilliseconds(random.between(0.6, 1.8) * rules.intervalSeconds * 1000))
+  await wait(clock.toRealMilliseconds(random.between(0.6, 3.5) * rules.intervalSeconds * 1000))
   figures.pauses += 1
   if (watch.activations() > before) figures.pausesAcrossRotation += 1
   victim.process.signal('SIGCONT')

@@ -29,7 +29,9 @@ export interface Plan {
   readonly sabotage?: Sabotage
 }
 
-const maxAgeSeconds = 300
+// As short as the skew: the shorter a lead is against it, the more rollovers go into an hour without the machine's hiccups
+// becoming longer than it.
+const maxAgeSeconds = 60
 const skewSeconds = 60
 const leadSeconds = maxAgeSeconds + skewSeconds + propagationSeconds
 
@@ -39,7 +41,7 @@ export const rules = {
   skewSeconds,
   leadSeconds,
   intervalSeconds: leadSeconds,
-  tokenSeconds: 300,
+  tokenSeconds: 120,
 } as const
 
 export type Rules = { readonly [name in keyof typeof rules]: number }
