@@ -8,7 +8,7 @@ export function printObject(json: Row, more: readonly string[] = []): Printed {
   const rows = Object.entries(json).filter(([, value]) => value !== undefined)
   const width = Math.max(...rows.map(([name]) => name.length))
   const lines = rows.map(([name, value]) => `${name.padEnd(width)}  ${cell(value)}`)
-  return { json, text: [...lines, ...more].join('\n') }
+  return { json, text: [...lines, ...more.map(harmlessLine)].join('\n') }
 }
 
 /** A list: a table with the given columns; the JSON has every member. */
@@ -36,7 +36,11 @@ function cell(value: unknown): string {
     : typeof value === 'object'
       ? JSON.stringify(value)
       : String(value)
-  return text === '' ? '-' : text.replace(/\p{C}/gu, '?')
+  return text === '' ? '-' : harmlessLine(text)
+}
+
+function harmlessLine(text: string): string {
+  return text.replace(/\p{C}/gu, '?')
 }
 
 /** Milliseconds since the epoch as RFC 3339, absent as `null`. */

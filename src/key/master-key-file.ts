@@ -94,11 +94,20 @@ export function createMasterKey(path: string): MasterKey {
       { cause },
     )
   } finally {
-    rmSync(temporary, { force: true })
+    removeQuietly(temporary)
   }
   const key = readMasterKey(path)
   if (key === undefined) throw new KeyMaterialError(`the master key ${path} vanished while it was made`)
   return key
+}
+
+// What kept the file from being written may keep it from being looked for; the sentence about the former counts.
+function removeQuietly(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {
+    // A folder that is none holds no file either.
+  }
 }
 
 function writeDurably(path: string, text: string): void {

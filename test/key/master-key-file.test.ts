@@ -160,3 +160,15 @@ describe('the making of a master key', () => {
     expect(readdirSync(folder)).toEqual(['keys'])
   })
 })
+
+describe('a master key that cannot be written', () => {
+  it.each([
+    ['its folder is a file', 'note/master.key'],
+    ['its name is too long', `${'k'.repeat(250)}.key`],
+  ])('is refused with a sentence when %s', (_, name) => {
+    const folder = temporaryFolder()
+    writeFileSync(join(folder, 'note'), '')
+    expect(() => createMasterKey(join(folder, name))).toThrow(KeyMaterialError)
+    expect(() => createMasterKey(join(folder, name))).toThrow(/cannot be written/)
+  })
+})
