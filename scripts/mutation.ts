@@ -1,13 +1,15 @@
 /**
  * Mutation testing: changes the code in one place, runs the tests of that room, and counts what no test noticed.
  *
- *   npm run mutation                      every room, then writes docs/mutation.md
- *   npm run mutation -- client grant      these rooms alone, and writes nothing
+ *   npm run mutation                      every room
+ *   npm run mutation -- client grant      these rooms; what is known of the others is kept
  *   npm run mutation -- --incremental     tests again only what changed since the last such run
+ *   npm run mutation -- --report          runs nothing: looks at the last results again
  *
- * Ends with 1 when a room scores below 85 %, or a mutant survives for which `mutation-survivors.ts` has no reason.
+ * Results lie in `reports/mutation/`, and each call writes docs/mutation.md from all of them. Ends with 1 when a room
+ * scores below 85 % or has no result, or a mutant survives for which `mutation-survivors.ts` has no reason.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { join, relative } from 'node:path'
 import { Stryker } from '@stryker-mutator/core'
@@ -19,13 +21,6 @@ const leastScore = 85
 
 type MutantResult = Awaited<ReturnType<Stryker['runMutationTest']>>[number]
 
-interface Score {
-  readonly room: string
-  readonly noticed: number
-  readonly all: number
-  readonly seconds: number
-}
-
 interface Survivor {
   readonly file: string
   readonly line: number
@@ -33,27 +28,58 @@ interface Survivor {
   readonly mutant: string
 }
 
+interface RoomResult {
+  readonly room: string
+  readonly date: string
+  readonly seconds: number
+  readonly noticed: number
+  readonly all: number
+  readonly survivors: readonly Survivor[]
+}
+
+const rooms = Object.keys(mutationRooms)
 const options = process.argv.slice(2)
 const named = options.filter((option) => !option.startsWith('-'))
-for (const room of named) if (!(room in mutationRooms)) throw new Error(`no room is called ${room}`)
-// Hours of work for one core that nobody waits for.
+for (const room of named) if (!rooms.includes(room)) throw new Error(`no room is called ${room}`)
+// Minutes of work for every core, that nobody waits for.
 setPriority(10)
 
-const scores: Score[] = []
-const survivors: Survivor[] = []
-for (const room of named.length === 0 ? Object.keys(mutationRooms) : named) {
-  const begin = performance.now()
-  const counted = (await mutate(room)).filter(({ status }) => status !== 'Ignored' && status !== 'CompileError')
-  const survived = counted.filter(({ status }) => status !== 'Killed' && status !== 'Timeout')
-  const seconds = Math.round((performance.now() - begin) / 1000)
-  scores.push({ room, noticed: counted.length - survived.length, all: counted.length, seconds })
-  survivors.push(...survived.map(describe))
+if (!options.includes('--report')) {
+  for (const room of named.length === 0 ? rooms : named)
+    writeFileSync(resultPath(room), JSON.stringify(await run(room)))
 }
-report()
+report(rooms.filter((room) => existsSync(resultPath(room))).map(readResult))
+
+function resultPath(room: string): string {
+  return join(root, 'reports/mutation', `${fileName(room)}.json`)
+}
+
+function fileName(room: string): string {
+  return room.replace('/', '-')
+}
+
+function readResult(room: string): RoomResult {
+  return JSON.parse(readFileSync(resultPath(room), 'utf8')) as RoomResult
+}
+
+async function run(room: string): Promise<RoomResult> {
+  const begin = performance.now()
+  const results = await mutate(room)
+  // What would not compile is no mutant; one that makes a test run for ever was noticed.
+  const counted = results.filter(({ status }) => status !== 'Ignored' && status !== 'CompileError')
+  const survived = counted.filter(({ status }) => status !== 'Killed' && status !== 'Timeout')
+  return {
+    room,
+    date: new Date().toISOString().slice(0, 10),
+    seconds: Math.round((performance.now() - begin) / 1000),
+    noticed: counted.length - survived.length,
+    all: counted.length,
+    survivors: survived.map(describe),
+  }
+}
 
 function mutate(room: string): Promise<MutantResult[]> {
   process.env.MUTATION_ROOM = room
-  const name = room.replace('/', '-')
   return new Stryker({
     testRunner: 'vitest',
     vitest: { configFile: 'vitest.mutation.config.ts' },
@@ -66,72 +92,76 @@ function mutate(room: string): Promise<MutantResult[]> {
     concurrency: 2,
     timeoutMS: 30_000,
     reporters: ['json', 'progress-append-only'],
-    jsonReporter: { fileName: `reports/mutation/${name}.json` },
+    jsonReporter: { fileName: `reports/mutation/${fileName(room)}-stryker.json` },
     incremental: options.includes('--incremental'),
-    incrementalFile: `reports/mutation/${name}-incremental.json`,
+    incrementalFile: `reports/mutation/${fileName(room)}-incremental.json`,
   }).runMutationTest()
 }
 
-function describe({ fileName, location, replacement = '' }: MutantResult): Survivor {
+function describe({ fileName: path, location, replacement = '' }: MutantResult): Survivor {
   const { start, end } = location
-  const file = relative(root, fileName)
-  const lines = readFileSync(fileName, 'utf8')
+  const lines = readFileSync(path, 'utf8')
     .split('\n')
     .slice(start.line - 1, end.line)
   lines.push((lines.pop() ?? '').slice(0, end.column - 1))
   lines.unshift((lines.shift() ?? '').slice(start.column - 1))
-  return { file, line: start.line, mutant: `${flatten(lines.join('\n'))} → ${flatten(replacement)}` }
+  const mutant = `${flatten(lines.join('\n'))} → ${flatten(replacement)}`
+  return { file: relative(root, path), line: start.line, mutant }
 }
 
 function flatten(code: string): string {
   return code.replace(/\s+/g, ' ').trim()
 }
 
+function report(results: readonly RoomResult[]): void {
+  for (const result of results) {
+    const { room, noticed, all, seconds, survivors } = result
+    console.log(`${room}: ${percent(noticed, all)} (${noticed} of ${all}), ${seconds} s`)
+    if (noticed * 100 < leastScore * all) fail(`${room} scores below ${leastScore} %`)
+    for (const { file, line, mutant } of survivors.filter((survivor) => reasonOf(survivor) === undefined))
+      fail(`survives without a reason: ${file}:${line}: ${mutant}`)
+  }
+  for (const room of rooms.filter((name) => !results.some((result) => result.room === name)))
+    fail(`${room} has no result`)
+  writeFileSync(join(root, 'docs/mutation.md'), page(results))
+}
+
+function fail(sentence: string): void {
+  console.error(sentence)
+  process.exitCode = 1
+}
+
 function reasonOf({ file, mutant }: Survivor): string | undefined {
   return tolerated.find(({ mutants }) => mutants[file]?.includes(mutant))?.reason
 }
 
-function report(): void {
-  for (const { room, noticed, all, seconds } of scores) {
-    console.log(`${room}: ${percent(noticed, all)} (${noticed} of ${all}), ${seconds} s`)
-  }
-  const low = scores.filter(({ noticed, all }) => noticed * 100 < leastScore * all)
-  for (const { room } of low) console.error(`${room} scores below ${leastScore} %`)
-  const unexplained = survivors.filter((survivor) => reasonOf(survivor) === undefined)
-  for (const { file, line, mutant } of unexplained)
-    console.error(`survives without a reason: ${file}:${line}\t${mutant}`)
-  if (named.length === 0) writeFileSync(join(root, 'docs/mutation.md'), page())
-  if (low.length + unexplained.length > 0) process.exitCode = 1
-}
-
-function page(): string {
-  const noticed = scores.reduce((sum, score) => sum + score.noticed, 0)
-  const all = scores.reduce((sum, score) => sum + score.all, 0)
-  const seconds = scores.reduce((sum, score) => sum + score.seconds, 0)
-  const rows = scores.map((score) => `| \`src/${score.room}\` | ${score.all} | ${percent(score.noticed, score.all)} |`)
-  const explained = tolerated
-    .map(({ reason }) => ({ reason, mutants: survivors.filter((survivor) => reasonOf(survivor) === reason) }))
-    .filter(({ mutants }) => mutants.length > 0)
-    .map(({ reason, mutants }) => {
-      const list = mutants.map(({ file, mutant }) => `| \`${file}\` | ${cell(mutant)} |`)
-      return `### ${reason}\n\n| file | mutant |\n|---|---|\n${[...new Set(list)].join('\n')}\n`
-    })
+function page(results: readonly RoomResult[]): string {
+  const rows = results.map(
+    ({ room, noticed, all, date }) => `| \`src/${room}\` | ${all} | ${percent(noticed, all)} | ${date} |`,
+  )
+  const survivors = results.flatMap((result) => result.survivors)
+  const reasons = [...tolerated.map(({ reason }) => reason), undefined]
+  const groups = reasons.flatMap((reason) => {
+    const mine = survivors.filter((survivor) => reasonOf(survivor) === reason)
+    if (mine.length === 0) return []
+    const lines = new Set(mine.map(({ file, mutant }) => `| \`${file}\` | ${cell(mutant)} |`))
+    return [`### ${reason ?? 'No reason yet'}\n\n| file | mutant |\n|---|---|\n${[...lines].join('\n')}\n`]
+  })
   return `# Mutation testing
 
-Written by \`npm run mutation\`, ${new Date().toISOString().slice(0, 10)}: ${Math.ceil(seconds / 60)} minutes on two cores.
+Written by \`npm run mutation\`; the reasons stand in \`scripts/mutation-survivors.ts\`.
 
-The code is changed in one place at a time (a condition turned round, a text emptied, a block removed), and the tests of
-that room must notice. A room is judged by its own tests alone; what the flows over HTTP would notice besides does not
-count. The command fails when a room scores below ${leastScore} %, or a mutant survives that is not explained below.
+The code is changed in one place at a time (a condition turned round, a text emptied, a block removed), and a test must
+fail. A room is judged by its own tests alone: what the flows over HTTP would notice besides does not count. The command
+fails when a room scores below ${leastScore} %, or a mutant survives that is not explained below.
 
-| room | mutants | noticed |
-|---|---|---|
+| room | mutants | noticed | run |
+|---|---|---|---|
 ${rows.join('\n')}
-| all | ${all} | ${percent(noticed, all)} |
 
 ## What survives, and why
 
-${explained.join('\n')}`
+${groups.join('\n')}`
 }
 
 function percent(part: number, whole: number): string {

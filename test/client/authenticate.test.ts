@@ -244,48 +244,58 @@ const forgedBody = `${mine.text.slice(0, 20)}${'x'.repeat(43)}`
 /** What anybody can make who has seen the id of a secret: its checksum is right. */
 const forged = forgedBody + encodeBase62Number(crc32(forgedBody), 6)
 
-const refusals: readonly (readonly [string, string, Client | undefined, Claim])[] = [
-  ['an unknown client', 'client_unknown', undefined, present(mine.text)],
-  ['a client of another case', 'client_unknown', clientOf([mine.stored]), present(mine.text, 'Billing')],
-  ['a disabled client', 'client_disabled', clientOf([mine.stored], { status: 'disabled' }), present(mine.text)],
+const refusals: readonly (readonly [string, string, Client | undefined, () => Claim])[] = [
+  ['an unknown client', 'client_unknown', undefined, () => present(mine.text)],
+  ['a client of another case', 'client_unknown', clientOf([mine.stored]), () => present(mine.text, 'Billing')],
+  ['a disabled client', 'client_disabled', clientOf([mine.stored], { status: 'disabled' }), () => present(mine.text)],
   [
     'a disabled client with a wrong secret',
     'client_disabled',
     clientOf([mine.stored], { status: 'disabled' }),
-    present(foreign.text),
+    () => present(foreign.text),
   ],
-  ['a client without a method', 'client_public', clientOf([mine.stored], { authMethods: [] }), present(mine.text)],
-  ['a client without a secret', 'secret_unknown', clientOf([]), present(mine.text)],
-  ['the secret of another client', 'secret_unknown', clientOf([mine.stored]), present(foreign.text)],
-  ['a secret whose checksum is wrong', 'secret_wrong', clientOf([mine.stored]), present(`${mine.text.slice(0, -1)}-`)],
-  ['a secret cut short', 'secret_wrong', clientOf([mine.stored]), present(mine.text.slice(0, -1))],
-  ['the prefix alone', 'secret_wrong', clientOf([mine.stored]), present('mfs_')],
+  [
+    'a client without a method',
+    'client_public',
+    clientOf([mine.stored], { authMethods: [] }),
+    () => present(mine.text),
+  ],
+  ['a client without a secret', 'secret_unknown', clientOf([]), () => present(mine.text)],
+  ['the secret of another client', 'secret_unknown', clientOf([mine.stored]), () => present(foreign.text)],
+  [
+    'a secret whose checksum is wrong',
+    'secret_wrong',
+    clientOf([mine.stored]),
+    () => present(`${mine.text.slice(0, -1)}-`),
+  ],
+  ['a secret cut short', 'secret_wrong', clientOf([mine.stored]), () => present(mine.text.slice(0, -1))],
+  ['the prefix alone', 'secret_wrong', clientOf([mine.stored]), () => present('mfs_')],
   [
     'a secret that was made up under the id of a real one',
     'secret_wrong',
     clientOf([another.stored, mine.stored]),
-    present(forged),
+    () => present(forged),
   ],
-  ['a string that is none of ours', 'secret_wrong', clientOf([mine.stored]), present('hunter2')],
-  ['the id of the secret', 'secret_wrong', clientOf([mine.stored]), present(mine.stored.secretId)],
-  ['an expired secret', 'secret_expired', clientOf([expired.stored, mine.stored]), present(expired.text)],
+  ['a string that is none of ours', 'secret_wrong', clientOf([mine.stored]), () => present('hunter2')],
+  ['the id of the secret', 'secret_wrong', clientOf([mine.stored]), () => present(mine.stored.secretId)],
+  ['an expired secret', 'secret_expired', clientOf([expired.stored, mine.stored]), () => present(expired.text)],
   [
     'the right secret by another method',
     'authentication_method_not_registered',
     clientOf([mine.stored]),
-    claimOf(`client_id=billing&client_secret=${mine.text}`),
+    () => claimOf(`client_id=billing&client_secret=${mine.text}`),
   ],
   [
     'the right secret by another method, the other way round',
     'authentication_method_not_registered',
     clientOf([mine.stored], { authMethods: ['client_secret_post'] }),
-    present(mine.text),
+    () => present(mine.text),
   ],
 ]
 
 describe('the refusal of a client', () => {
   it.each(refusals)('CA-04 comes for %s', async (_, reason, client, claim) => {
-    expect(await reasonOf(authenticate(claim, register(client)))).toBe(reason)
+    expect(await reasonOf(authenticate(claim(), register(client)))).toBe(reason)
   })
 
   it.each(refusals)('C08 I19 costs one read of the store for %s, in memory or not', async (_, __, client, claim) => {
@@ -293,13 +303,13 @@ describe('the refusal of a client', () => {
       // Who does not exist is never in memory.
       if (cached && client === undefined) continue
       const registered = register(client, { cached })
-      await reasonOf(authenticate(claim, registered))
+      await reasonOf(authenticate(claim(), registered))
       expect(registered.reads(), cached ? 'in memory' : 'not in memory').toBe(1)
     }
   })
 
   it.each(refusals)('C08 I19 shows the same face for %s', async (_, __, client, claim) => {
-    const error = await authenticate(claim, register(client)).catch((thrown: unknown) => thrown)
+    const error = await authenticate(claim(), register(client)).catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(OAuthError)
     if (error instanceof OAuthError) expect(refusalOf(error.reason)).toEqual(refusalOf('client_unknown'))
   })

@@ -29,6 +29,7 @@ describe('a form body', () => {
     const form = parseForm('resource=b&resource=&resource=a&audience=x&audience=x')
     expect(form.getAll('resource')).toEqual(['b', 'a'])
     expect(form.getAll('audience')).toEqual(['x', 'x'])
+    expect(parseForm('resource=b').getAll('audience')).toEqual([])
   })
 
   it('reads names that JavaScript has a meaning for', () => {

@@ -3,12 +3,14 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import type { KeyState } from '../../src/key/signing-key.ts'
 import { makeUlid } from '../../src/lib/id.ts'
 import { openStore } from '../../src/store/open-store.ts'
 import { type Inspection, inspectToken } from '../../src/token/inspect.ts'
 import { startTestIssuer, type TestIssuer } from '../support/issuer.ts'
 import { claimsOf, headerOf } from '../support/jwt.ts'
 import { temporaryFolder } from '../support/process.ts'
+import { defaultTiming } from '../support/ring.ts'
 import { anyText } from '../support/text.ts'
 
 interface Setting extends TestIssuer {
@@ -169,6 +171,46 @@ describe('the inspection of a token', () => {
       reason: 'its key is none of ours',
       recorded: false,
     })
+  })
+
+  it.each<[KeyState, string]>([
+    ['compromised', 'its key was revoked as compromised'],
+    ['retired', 'its key is retired, and whatever it signed is dead'],
+  ])('says of ours, when its key is %s, why it is not active', async (to, reason) => {
+    const { clock, store, inspect, token } = await start()
+    const kid = String(headerOf(token).kid)
+    const now = clock.nowMilliseconds()
+    const changed = await store.changeRing(
+      {
+        moves: [
+          { kid, from: 'active', to: 'retiring' },
+          { kid, from: 'retiring', to },
+        ],
+        adds: [],
+        at: { now, running: 0, wall: now, resets: 0 },
+        timing: defaultTiming,
+        reason: 'emergency',
+      },
+      'cli:test',
+    )
+    expect(changed).toBe(true)
+    await expect(inspect(token)).resolves.toMatchObject({ active: false, reason, recorded: true })
+  })
+
+  it('says of the kid of a key of ours under another algorithm that it is of another', async () => {
+    const { store, inspect, forge, token } = await start()
+    const keys = (await store.readKeys())?.signingKeys ?? []
+    const kid = keys.find(({ alg, state }) => alg === 'RS256' && state === 'active')?.kid
+    await expect(inspect(await forge(claimsOf(token), { kid }))).resolves.toMatchObject({
+      active: false,
+      reason: 'its key is of another algorithm',
+    })
+  })
+
+  it('says that ours is dead when it was dead before the clock stepped back', async () => {
+    const { clock, store, inspect, token } = await start()
+    await store.noteRingMark({ highWater: clock.nowMilliseconds() + 300_000, running: 0, resets: 0 })
+    await expect(inspect(token)).resolves.toMatchObject({ active: false, reason: 'it has expired', recorded: true })
   })
 
   it('says of ours, while its issuer is the database’s, that it is active, also for an RS256 key', async () => {
