@@ -99,7 +99,7 @@ function report({ ring, moment }: OpenedRing, { moves, adds, unseen }: Plan, con
     ...moves.filter((move) => move.to === 'active').map((move) => move.kid),
     ...adds.filter((key) => key.state === 'active').map((key) => key.kid),
   ]
-  const maxAge = Math.max(...ring.keys.map((key) => key.maxAgeSeconds))
+  const maxAge = Math.max(0, ...ring.keys.map((key) => key.maxAgeSeconds))
   const until = (seconds: number): string | null => timestamp(moment.now + seconds * 1000)
   const json = {
     revoked,

@@ -110,6 +110,8 @@ export class Registry {
     resources: new LRUCache({ max: resourcesInMemory }),
   }
   #view: RegistryView | undefined
+  /** The newest that there was; decides nothing by itself. */
+  #newest: RegistryView | undefined
   #loading: Promise<RegistryView> | undefined
 
   /** `timing`: what this process signs and publishes with. */
@@ -122,7 +124,7 @@ export class Registry {
 
   /** The ring of the last view, for those who only look. */
   get lastRing(): KeyRing | undefined {
-    return this.#view?.ring
+    return this.#newest?.ring
   }
 
   /** A view; perhaps an old one, which is what the fence is for. @throws StoreUnavailable, KeyMaterialError */
@@ -163,7 +165,8 @@ export class Registry {
    * @throws only when there never was one
    */
   async currentOrLast(): Promise<{ readonly view: RegistryView; readonly isCurrent: boolean }> {
-    const last = this.#view
+    // Not `#view`, which a decision drops as soon as it has found it old.
+    const last = this.#newest
     try {
       return { view: await this.current(), isCurrent: true }
     } catch (error) {
@@ -201,6 +204,7 @@ export class Registry {
     const [head, material] = await this.#readMaterial()
     const view = new RegistryView(this.#store, this.#caches, head, await this.#opener.open(material))
     this.#view = view
+    this.#newest = view
     return view
   }
 
