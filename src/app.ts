@@ -20,18 +20,21 @@ import { RingClock } from './key/ring-clock.ts'
 import { KeyScheduler } from './key/scheduler.ts'
 import { signingAlgs } from './key/signer.ts'
 import { findOverdue, nextTransitionAt } from './key/timeline.ts'
-import { type Clock, systemClock } from './lib/clock.ts'
+import { type Clock, SteadyClock, systemClock } from './lib/clock.ts'
 import { describeError, type Log } from './lib/log.ts'
 import { pause } from './lib/pause.ts'
 import { Registry } from './registry/registry.ts'
 import { openStore } from './store/open-store.ts'
 import type { Store } from './store/store.ts'
 import { TokenIssuer } from './token/issue.ts'
+import { RefreshTickets } from './token/refresh.ts'
 
 const flushMilliseconds = 5_000
 const pruneMilliseconds = 60_000
 const prunePauseMilliseconds = 100
 const pruneBatch = 1_000
+// So long a refusal can still say why a refresh token is dead.
+const deadFamilyMilliseconds = 60 * 60_000
 // What is due to the key ring happens within a second.
 const keyTickMilliseconds = 400
 
@@ -174,11 +177,13 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
   parts.events.metrics = metrics
   const refusals = new RefusalLog({ audit: store, sampler: new RefusalSampler(clock), log })
   let draining = false
+  const tickets = new RefreshTickets(settings, store, new SteadyClock(clock, ringClock.moment().now))
   const serverParts = {
     token: {
       issuer,
       registry,
-      tokens: new TokenIssuer({ ...settings, issuer }, store, clock),
+      tokens: new TokenIssuer({ ...settings, issuer }, store, tickets, clock),
+      tickets,
       checker,
       secretUse,
       clock: expiryClock(clock, ringClock),
@@ -297,7 +302,12 @@ async function prune({ settings, store, ringClock }: Parts, signal: AbortSignal)
     others: now - settings.auditRetentionSeconds * 1000,
     limit: pruneBatch,
   }
-  while (!signal.aborted && (await store.pruneAudit(before)) === pruneBatch) await pause(prunePauseMilliseconds, signal)
+  const inBatches = async (batch: () => Promise<number>): Promise<void> => {
+    while (!signal.aborted && (await batch()) === pruneBatch) await pause(prunePauseMilliseconds, signal)
+  }
+  await inBatches(() => store.pruneAudit(before))
+  await inBatches(() => store.pruneFamilies(now - deadFamilyMilliseconds, pruneBatch))
+  await inBatches(() => store.pruneMarks(now, pruneBatch))
 }
 
 async function checkReadiness(parts: Parts, issuer: string, draining: boolean): Promise<readonly Check[]> {

@@ -33,6 +33,9 @@ export interface Settings {
   readonly signingAlg: SigningAlg
   readonly accessTokenTtlSeconds: number
   readonly accessTokenMaxTtlSeconds: number
+  readonly refreshTokenIdleTtlSeconds: number
+  readonly refreshTokenMaxTtlSeconds: number
+  readonly refreshRetryWindowSeconds: number
   readonly jwksMaxAgeSeconds: number
   readonly clockSkewSeconds: number
   readonly keyLeadSeconds: number
@@ -171,6 +174,25 @@ const settings = {
     ...duration('1s', '24h'),
     meaning: 'No access token lives longer, whatever its resource or client names.',
   },
+  refreshTokenIdleTtl: {
+    variable: 'MAYFLY_REFRESH_TOKEN_IDLE_TTL',
+    default: '1h',
+    ...duration('1s', '365d'),
+    meaning: 'Life of one refresh token: a family that is not refreshed for so long is over (RFC 9700 section 4.14.2).',
+  },
+  refreshTokenMaxTtl: {
+    variable: 'MAYFLY_REFRESH_TOKEN_MAX_TTL',
+    default: '24h',
+    ...duration('1s', '365d'),
+    meaning: 'Life of a refresh family from its first token on, however often it is refreshed.',
+  },
+  refreshRetryWindow: {
+    variable: 'MAYFLY_REFRESH_RETRY_WINDOW',
+    default: '60s',
+    ...duration('1s', '1h'),
+    meaning:
+      'How long a refresh token that was used may be presented again, for the very same successor: its answer may have been lost. At most `MAYFLY_REFRESH_TOKEN_IDLE_TTL`.',
+  },
   keyRotationInterval: {
     variable: 'MAYFLY_KEY_ROTATION_INTERVAL',
     default: '30d',
@@ -289,6 +311,9 @@ export function parseSettings(environment: Environment, folder: string): Setting
     signingAlg: get(settings.signingAlg),
     accessTokenTtlSeconds: get(settings.accessTokenTtl),
     accessTokenMaxTtlSeconds: get(settings.accessTokenMaxTtl),
+    refreshTokenIdleTtlSeconds: get(settings.refreshTokenIdleTtl),
+    refreshTokenMaxTtlSeconds: get(settings.refreshTokenMaxTtl),
+    refreshRetryWindowSeconds: get(settings.refreshRetryWindow),
     jwksMaxAgeSeconds: get(settings.jwksMaxAge),
     clockSkewSeconds: get(settings.clockSkew),
     keyLeadSeconds: get(settings.keyLead),
@@ -361,9 +386,24 @@ function checkCombinations(parsed: Settings): void {
       `MAYFLY_AUDIT_ISSUANCE_RETENTION is ${formatDuration(parsed.auditIssuanceRetentionSeconds)}: it takes at least MAYFLY_ACCESS_TOKEN_MAX_TTL + MAYFLY_CLOCK_SKEW = ${formatDuration(max)} + ${formatDuration(skew)} = ${formatDuration(max + skew)}, or a live token would lose its record`,
     )
   }
+  checkRefresh(parsed)
   checkRollover(parsed)
   checkIssuer(parsed)
   checkHost(parsed)
+}
+
+function checkRefresh(parsed: Settings): void {
+  const { refreshTokenIdleTtlSeconds: idle, refreshTokenMaxTtlSeconds: max, refreshRetryWindowSeconds: window } = parsed
+  if (idle > max) {
+    throw new ConfigError(
+      `MAYFLY_REFRESH_TOKEN_IDLE_TTL is ${formatDuration(idle)}: it takes at most MAYFLY_REFRESH_TOKEN_MAX_TTL, which is ${formatDuration(max)}`,
+    )
+  }
+  if (window > idle) {
+    throw new ConfigError(
+      `MAYFLY_REFRESH_RETRY_WINDOW is ${formatDuration(window)}: it takes at most MAYFLY_REFRESH_TOKEN_IDLE_TTL, which is ${formatDuration(idle)}`,
+    )
+  }
 }
 
 // What would let a key sign before every verifier can have it.

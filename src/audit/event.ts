@@ -25,6 +25,10 @@ export interface IssuanceRecord extends Origin {
   readonly scope?: string
   readonly kid: string
   readonly expiresAt: number
+  /** The refresh family that it came with. */
+  readonly familyId?: string
+  /** The generation whose ticket was redeemed for it; absent on the token that began the family. */
+  readonly refreshGeneration?: number
 }
 
 /** What is known of a refused request. A `client_id` is named only when a client has it: anything else may be a secret in the wrong field. */
@@ -46,11 +50,48 @@ export interface SampledRefusals {
   readonly counts: Partial<Record<Reason, number>>
 }
 
+/** Who ended something: whoever sent a request, or whoever ran a command. */
+export type Ender = Origin | { readonly actor: Actor }
+
+/** A refresh family that was ended before its time, and with it its access tokens. */
+export type FamilyEnded = {
+  readonly type: 'family.ended'
+  readonly familyId: string
+  readonly clientId: string
+  readonly reason: FamilyEndReason
+  /** The generation that was presented, and the one that was current. */
+  readonly presentedGeneration?: number
+  readonly currentGeneration?: number
+  /** Who used the presented generation before. */
+  readonly firstUse?: Origin & { readonly at: number }
+} & Ender
+
+/** See `token/family.ts`. */
+export type FamilyEndReason = 'reused' | 'retry_too_late' | 'generation_ahead' | 'revoked'
+
+/** One access token that was ended before its time. */
+export type TokenRevoked = { readonly type: 'token.revoked'; readonly jti: string; readonly clientId: string } & Ender
+
+/** A token with a good signature that we have not made: somebody else has the signing key, or records were lost. */
+export type TokenForged = {
+  readonly type: 'token.forged'
+  readonly kid: string
+  readonly detail?: Readonly<Record<string, unknown>>
+} & Ender
+
 /** What was changed, in the words of the command that changed it. */
 export type Change =
   | { readonly type: 'resource.created' | 'resource.updated' | 'resource.deleted'; readonly resource: string }
   | { readonly type: 'client.created' | 'client.updated'; readonly clientId: string }
-  | { readonly type: 'client.disabled' | 'client.enabled' | 'client.deleted'; readonly clientId: string }
+  | {
+      readonly type:
+        | 'client.disabled'
+        | 'client.enabled'
+        | 'client.deleted'
+        | 'client.offboarded'
+        | 'client.tokens_ended'
+      readonly clientId: string
+    }
   | {
       readonly type: 'secret.created' | 'secret.imported' | 'secret.revoked'
       readonly clientId: string
@@ -69,14 +110,14 @@ export type Change =
     }
   | { readonly type: 'root.rewrapped' | 'root.replaced'; readonly rootVersion: number }
   | { readonly type: 'calendar.reset' }
-  | { readonly type: 'store.claimed'; readonly storeId: string }
+  | { readonly type: 'store.claimed' | 'store.restored'; readonly storeId: string }
   | { readonly type: 'issuer.set' | 'issuer.accepted'; readonly issuer: string }
 
 /** A change with who made it and what it changed to; `detail` is plain JSON without secrets. */
 export type ChangeRecord = Change & { readonly actor: Actor; readonly detail?: Readonly<Record<string, unknown>> }
 
 /** Everything that goes to the audit trail, tokens apart. */
-export type AuditEvent = RefusedRequest | SampledRefusals | ChangeRecord
+export type AuditEvent = RefusedRequest | SampledRefusals | FamilyEnded | TokenRevoked | TokenForged | ChangeRecord
 
 export type AuditEventType = AuditEvent['type']
 
@@ -85,6 +126,9 @@ export const auditTypes = [
   'token.issued',
   'token.refused',
   'token.refusals_sampled',
+  'token.revoked',
+  'token.forged',
+  'family.ended',
   'resource.created',
   'resource.updated',
   'resource.deleted',
@@ -93,6 +137,8 @@ export const auditTypes = [
   'client.disabled',
   'client.enabled',
   'client.deleted',
+  'client.offboarded',
+  'client.tokens_ended',
   'secret.created',
   'secret.imported',
   'secret.revoked',
@@ -107,6 +153,7 @@ export const auditTypes = [
   'root.replaced',
   'calendar.reset',
   'store.claimed',
+  'store.restored',
   'issuer.set',
   'issuer.accepted',
 ] as const satisfies readonly (AuditEventType | 'token.issued')[]

@@ -35,6 +35,11 @@ export const clientOptions = [
   },
   { flags: '--scope <scopes>', description: 'the scopes that it may have, with spaces between them' },
   { flags: '--audience <uri>', description: 'a resource that it may have tokens for', repeats: true },
+  {
+    flags: '--introspects <uri>',
+    description: 'a resource whose tokens it may ask about at /introspect',
+    repeats: true,
+  },
   { flags: '--auth-method <method>', description: 'how it proves itself (default: client_secret_basic)' },
   { flags: '--access-token-ttl <duration>', description: 'life of its tokens, such as 5m' },
 ]
@@ -44,13 +49,16 @@ export function parseClientOptions(context: CommandContext, options: OptionValue
   const grants = listOption(options, 'grantType')
   const scope = textOption(options, 'scope')
   const audiences = listOption(options, 'audience')
+  const introspects = listOption(options, 'introspects')
   const method = textOption(options, 'authMethod')
   const ttl = textOption(options, 'accessTokenTtl')
   if ((audiences?.length ?? 0) > 64) throw new UsageError('a client takes at most 64 audiences')
+  if ((introspects?.length ?? 0) > 64) throw new UsageError('a client introspects tokens of at most 64 resources')
   return {
     ...(grants === undefined ? {} : { grantTypes: parseGrantTypes(grants) }),
     ...(scope === undefined ? {} : { scopes: parseScopes(scope) }),
     ...(audiences === undefined ? {} : { audiences: audiences.map(parseUri) }),
+    ...(introspects === undefined ? {} : { introspects: introspects.map(parseUri) }),
     ...(method === undefined ? {} : { authMethods: [parseAuthMethod(method)] }),
     ...(ttl === undefined ? {} : { accessTokenTtlSeconds: parseTtl(ttl, context.settings.accessTokenMaxTtlSeconds) }),
   }
@@ -73,25 +81,37 @@ export const clientCreate: Command = {
   changes: true,
   async run(context, [name = ''], options) {
     const clientId = parseClientId(textOption(options, 'clientId'), name)
+    const named = parseClientOptions(context, options)
+    const onlyAsks = named.introspects !== undefined && named.grantTypes === undefined && named.audiences === undefined
     const settings: ClientSettings = {
       name: parseName(name),
-      grantTypes: ['client_credentials'],
+      grantTypes: onlyAsks ? [] : ['client_credentials'],
       authMethods: ['client_secret_basic'],
       scopes: [],
       audiences: [],
-      ...parseClientOptions(context, options),
+      ...named,
     }
-    if (settings.audiences.length === 0) {
-      throw new UsageError(
-        `client ${clientId} needs an audience, or it could not get a token: add \`--audience URI\`; \`${context.program} resource list\` shows what there is`,
-      )
-    }
+    requireUse(clientId, settings, context)
     const store = await context.openStore()
     const { secret, shown } = await chooseSecret(context, store, options)
     const client = await store.createClient(clientId, settings, secret, context.actor)
     const { issuer } = await store.readRegistryHead()
     return printClient(client, secret, shown, issuer ?? 'ISSUER')
   },
+}
+
+// A client that could never do anything was not meant.
+function requireUse(clientId: string, { grantTypes, audiences }: ClientSettings, { program }: CommandContext): void {
+  if (grantTypes.length > 0 && audiences.length === 0) {
+    throw new UsageError(
+      `client ${clientId} needs an audience, or it could not get a token: add \`--audience URI\`; \`${program} resource list\` shows what there is`,
+    )
+  }
+  if (grantTypes.includes('refresh_token') && grantTypes.length === 1) {
+    throw new UsageError(
+      `client ${clientId} could never get a refresh token: add \`--grant-type client_credentials\`, which is what one comes with`,
+    )
+  }
 }
 
 function parseClientId(given: string | undefined, name: string): string {
@@ -156,13 +176,13 @@ function printClient(client: Client, secret: NewSecret, shown: Secret | undefine
   const printed = printObject(json, [
     '',
     ...(shown === undefined ? [] : ['This is the only time that the secret is shown.', '']),
-    'A token for it:',
+    client.grantTypes.length === 0 ? 'To ask about a token:' : 'A token for it:',
     `  ${curlFor(client, shown?.reveal() ?? 'SECRET', issuer)}`,
   ])
   return shown === undefined ? printed : { ...printed, secretOf: client.clientId }
 }
 
-/** The command that gets a token, ready to paste: ids and generated secrets need no quoting. */
+/** The command that gets a token, or asks about one, ready to paste: ids and generated secrets need no quoting. */
 export function curlFor(client: Client, secret: string, issuer: string): string {
   const [audience = ''] = client.audiences
   const resource = client.audiences.length > 1 ? ` --data-urlencode ${shellWord(`resource=${audience}`)}` : ''
@@ -170,5 +190,7 @@ export function curlFor(client: Client, secret: string, issuer: string): string 
     client.authMethods[0] === 'client_secret_post'
       ? `-d client_id=${client.clientId} -d client_secret=${secret}`
       : `-u ${client.clientId}:${secret}`
+  if (client.grantTypes.length === 0)
+    return `curl -s ${credentials} -d token=TOKEN ${shellWord(`${issuer}/introspect`)}`
   return `curl -s ${credentials} -d grant_type=client_credentials${resource} ${shellWord(`${issuer}/token`)}`
 }

@@ -28,6 +28,7 @@ export function describeClient(client: Client) {
     also_accepted_auth_methods: others,
     scope: client.scopes.join(' '),
     audience: client.audiences,
+    introspects: client.introspects,
     access_token_ttl: client.accessTokenTtlSeconds ?? null,
     secret_count: client.secrets.length,
     updated_at: timestamp(client.updatedAt),

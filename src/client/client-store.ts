@@ -18,6 +18,7 @@ export interface ClientChanges {
   readonly authMethods?: ClientSettings['authMethods']
   readonly scopes?: readonly string[]
   readonly audiences?: readonly string[]
+  readonly introspects?: readonly string[]
   readonly accessTokenTtlSeconds?: number | null
   /** Methods that it accepts beside the registered one. */
   readonly alsoAccept?: ClientSettings['authMethods']
@@ -46,9 +47,14 @@ export interface ClientStore {
   createClient(clientId: string, settings: ClientSettings, secret: NewSecret, by: Actor): Promise<Client>
   /** @throws RegistryError `unknown`, `invalid`; StoreUnavailable */
   updateClient(clientId: string, changes: ClientChanges, by: Actor): Promise<Client>
-  /** Does nothing when it already is so. @throws RegistryError `unknown`; StoreUnavailable */
+  /**
+   * Does nothing when it already is so. Disabling ends every token and refresh family that the client has: enabling it
+   * again revives none.
+   *
+   * @throws RegistryError `unknown`; StoreUnavailable
+   */
   setClientStatus(clientId: string, status: Client['status'], by: Actor): Promise<Client>
-  /** Deletes a client with its secrets, for ever. @throws RegistryError `unknown`; StoreUnavailable */
+  /** Deletes a client with its secrets, for ever, and ends its tokens and refresh families. @throws RegistryError `unknown`; StoreUnavailable */
   deleteClient(clientId: string, by: Actor): Promise<void>
   /** @throws RegistryError `unknown`, `limit`; StoreUnavailable */
   createSecret(clientId: string, secret: NewSecret, by: Actor): Promise<SecretFacts>

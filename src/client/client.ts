@@ -15,10 +15,14 @@ export interface Client {
   /** Resources that it may have tokens for. */
   readonly audiences: readonly string[]
   readonly accessTokenTtlSeconds?: number
+  /** Resources whose tokens it may ask about (RFC 7662). */
+  readonly introspects: readonly string[]
   readonly secrets: readonly ClientSecret[]
   readonly createdAt: number
   readonly updatedAt: number
   readonly disabledAt?: number
+  /** Only tokens and refresh families of after this moment are alive. */
+  readonly tokensAfter?: number
 }
 
 /** A secret at rest. A generated one is a SHA-256, for it has 256 random bits; an imported one an argon2id hash in PHC form. */
@@ -44,6 +48,7 @@ export interface ClientSettings {
   readonly authMethods: readonly AuthMethod[]
   readonly scopes: readonly string[]
   readonly audiences: readonly string[]
+  readonly introspects?: readonly string[]
   readonly accessTokenTtlSeconds?: number
 }
 

@@ -6,13 +6,16 @@ import type { Resource } from '../resource/resource.ts'
 import type { GrantRequest } from './grant.ts'
 
 /**
- * The one resource that the token is for: the `resource` parameter, or the client's only audience.
+ * The one resource that the token is for: the one that is named, or the client's only audience.
  *
  * @throws OAuthError `resource_several`, `_missing`, `_malformed`, `_not_allowed`
  * @see RFC 8707 section 2; compared as simple strings (RFC 3986 section 6.2.1)
  */
-export async function chooseAudience({ client, form, findResource }: GrantRequest): Promise<Resource> {
-  const [uri, ...others] = requestedResources(form.getAll('resource'), client)
+export async function chooseAudience(
+  { client, findResource }: Pick<GrantRequest, 'client' | 'findResource'>,
+  named: readonly string[],
+): Promise<Resource> {
+  const [uri, ...others] = requestedResources(named, client)
   if (others.length > 0) throw new OAuthError('resource_several')
   if (uri === undefined) throw new OAuthError('resource_missing')
   if (!client.audiences.includes(uri)) {
@@ -30,14 +33,17 @@ function requestedResources(named: readonly string[], client: Client): readonly 
 }
 
 /**
- * The scopes of the token: those asked for, or when none are, all that the client is registered for and the audience
- * defines. Both lists are as they are now, so what was withdrawn from either is gone from the next token.
+ * The scopes of the token: those asked for, or when none are, all that every list allows: that of the client, that of the
+ * audience, and that of the grant. The lists are as they are now, so what was withdrawn from one is gone from the next token.
  *
  * @throws OAuthError `scope_malformed`, `scope_not_allowed`
  * @see RFC 6749 section 3.3
  */
-export function chooseScopes(parameter: string | undefined, client: Client, audience: Resource): readonly string[] {
-  const allowed = client.scopes.filter((scope) => audience.scopes.includes(scope))
+export function chooseScopes(
+  parameter: string | undefined,
+  [first = [], ...others]: readonly (readonly string[])[],
+): readonly string[] {
+  const allowed = first.filter((scope) => others.every((list) => list.includes(scope)))
   if (parameter === undefined) return allowed
   const requested = [...parseScope(parameter)]
   if (!requested.every((scope) => allowed.includes(scope))) throw new OAuthError('scope_not_allowed')

@@ -7,7 +7,8 @@ import { OAuthError } from '../oauth/errors.ts'
 import { type GrantType, isGrantType } from '../oauth/grant-type.ts'
 import type { Parameters } from '../oauth/parameters.ts'
 import type { Registry, RegistryView } from '../registry/registry.ts'
-import type { IssuedToken, TokenIssuer } from '../token/issue.ts'
+import type { Fence, IssuedToken, TokenIssuer } from '../token/issue.ts'
+import type { RefreshTickets } from '../token/refresh.ts'
 import { readForm } from './form.ts'
 import type { Metrics } from './metrics.ts'
 import type { RequestRecord } from './request.ts'
@@ -17,6 +18,7 @@ export interface TokenEndpoint {
   readonly issuer: string
   readonly registry: Registry
   readonly tokens: TokenIssuer
+  readonly tickets: RefreshTickets
   readonly checker: ImportedSecretChecker
   readonly secretUse: SecretUse
   readonly clock: Clock
@@ -36,7 +38,7 @@ export interface TokenRequestFacts {
  * it may use the grant, the grant's own parameters, resource and scope. What the registry has a say in is decided on
  * one view of it, and again on a newer one if it moved before the token was recorded.
  *
- * @see RFC 6749 sections 3.2, 4.4, 5
+ * @see RFC 6749 sections 3.2, 4.4, 5, 6
  */
 export async function answerToken(
   endpoint: TokenEndpoint,
@@ -54,13 +56,20 @@ export async function answerToken(
     const authenticated = await authenticateClient(claim, view, endpoint.checker, endpoint.clock)
     facts.client = authenticated
     requireGrant(authenticated, grantType)
+    const fence = fenceOf(view, authenticated)
     const issuance = await grants[grantType].authorize({
       client: authenticated.client,
       form,
       findResource: (uri) => view.findResource(uri),
+      examineTicket: (ticket) =>
+        endpoint.tickets.examine(ticket, {
+          ...fence,
+          client: authenticated.client,
+          keys: fence.ticketKeys,
+          origin: record,
+        }),
     })
-    const order = { ...authenticated, ...issuance, grantType, origin: record }
-    return endpoint.tokens.issue(order, { sequence: view.sequence, activeSigner: (alg) => view.ring.activeSigner(alg) })
+    return endpoint.tokens.issue({ ...authenticated, ...issuance, grantType, origin: record }, fence)
   })
 
   noteUse(endpoint, facts)
@@ -84,17 +93,27 @@ function requireGrant({ client }: AuthenticatedClient, grantType: GrantType): vo
   if (!client.grantTypes.includes(grantType)) throw new OAuthError('grant_not_registered')
 }
 
+function fenceOf(view: RegistryView, { client }: AuthenticatedClient): Fence {
+  return {
+    sequence: view.sequence,
+    ticketKeys: view.ring.ticketKeys,
+    tokensAfter: Math.max(view.tokensAfter, client.tokensAfter ?? 0),
+    activeSigner: (alg) => view.ring.activeSigner(alg),
+  }
+}
+
 function noteUse({ secretUse }: TokenEndpoint, { client }: TokenRequestFacts): void {
   const used = client?.client.secrets.find((secret) => secret.secretId === client.secretId)
   if (used !== undefined) secretUse.note(used.secretId, used.lastUsedAt)
 }
 
 /** @see RFC 6749 section 5.1 */
-function tokenResponse({ accessToken, lifetimeSeconds, scope }: IssuedToken): object {
+function tokenResponse({ accessToken, lifetimeSeconds, scope, refreshToken }: IssuedToken): object {
   return {
     access_token: accessToken,
     token_type: 'Bearer',
     expires_in: lifetimeSeconds,
     ...(scope === undefined ? {} : { scope }),
+    ...(refreshToken === undefined ? {} : { refresh_token: refreshToken }),
   }
 }

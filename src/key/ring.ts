@@ -1,7 +1,14 @@
 import { createPrivateKey } from 'node:crypto'
 import type { KeyMaterial } from './key-store.ts'
 import type { RingMark } from './ring-clock.ts'
-import { decryptPrivateKey, type MasterKey, type RootKey, unwrapRootKey, type WrappedRootKey } from './root-key.ts'
+import {
+  decryptPrivateKey,
+  deriveKey,
+  type MasterKey,
+  type RootKey,
+  unwrapRootKey,
+  type WrappedRootKey,
+} from './root-key.ts'
 import type { Signer, SigningAlg } from './signer.ts'
 import { createLocalSigner } from './signers/local.ts'
 import { KeyMaterialError, type PublicJwk, type SigningKey, type StoredSigningKey, selfTest } from './signing-key.ts'
@@ -10,6 +17,20 @@ import { KeyMaterialError, type PublicJwk, type SigningKey, type StoredSigningKe
 export interface RingRoot {
   readonly storeId: string
   readonly root: RootKey
+}
+
+/** The keys that refresh tickets are derived from, by the version of their root. */
+export interface TicketKeys {
+  readonly newestVersion: number
+  /** `undefined` for a root that is no longer there. */
+  keyOf(rootVersion: number): Uint8Array | undefined
+}
+
+interface RingParts {
+  readonly mark?: RingMark
+  readonly root?: RingRoot
+  /** What refresh tickets are derived from, by the version of the root. */
+  readonly ticketKeys?: ReadonlyMap<number, Uint8Array>
 }
 
 const noMark: RingMark = { highWater: 0, running: 0, resets: 0 }
@@ -22,10 +43,13 @@ export class KeyRing {
   readonly #root: RingRoot | undefined
   readonly #active: ReadonlyMap<SigningAlg, SigningKey>
 
-  constructor(keys: readonly SigningKey[], mark: RingMark = noMark, root?: RingRoot) {
+  readonly #ticketKeys: ReadonlyMap<number, Uint8Array>
+
+  constructor(keys: readonly SigningKey[], { mark = noMark, root, ticketKeys = new Map() }: RingParts = {}) {
     this.keys = keys
     this.mark = mark
     this.#root = root
+    this.#ticketKeys = ticketKeys
     this.#active = new Map(keys.filter((key) => key.state === 'active').map((key) => [key.alg, key]))
   }
 
@@ -45,6 +69,11 @@ export class KeyRing {
   /** The public halves, for the JWKS: active keys first. */
   publicJwks(): readonly PublicJwk[] {
     return this.keys.map((key) => key.publicJwk)
+  }
+
+  /** What refresh tickets are derived from. @throws KeyMaterialError when there is no root key */
+  get ticketKeys(): TicketKeys {
+    return { newestVersion: this.root.root.version, keyOf: (version) => this.#ticketKeys.get(version) }
   }
 
   /** The newest root key, to make keys with. @throws KeyMaterialError when there is none */
@@ -72,6 +101,7 @@ export interface OpenerOptions {
 export class KeyRingOpener {
   readonly #options: OpenerOptions
   readonly #roots = new Map<number, RootKey>()
+  readonly #ticketKeys = new Map<number, Uint8Array>()
   readonly #signers = new Map<string, { signer: Signer; own: Signer; publicJwk: string; testedActive: boolean }>()
   #master: MasterKey
 
@@ -84,7 +114,10 @@ export class KeyRingOpener {
   async open(material: KeyMaterial): Promise<KeyRing> {
     const { storeId, rootKeys, ringMark } = material
     for (const wrapped of rootKeys) {
-      if (!this.#roots.has(wrapped.version)) this.#roots.set(wrapped.version, this.#unwrap(wrapped, storeId))
+      if (this.#roots.has(wrapped.version)) continue
+      const root = this.#unwrap(wrapped, storeId)
+      this.#roots.set(wrapped.version, root)
+      this.#ticketKeys.set(wrapped.version, deriveKey(root, 'refresh tickets'))
     }
     const keys: SigningKey[] = []
     for (const stored of material.signingKeys) keys.push(await this.#openKey(stored, storeId))
@@ -92,8 +125,11 @@ export class KeyRingOpener {
     const root = this.#roots.get(Math.max(...this.#roots.keys()))
     return new KeyRing(
       keys.toSorted((a, b) => rank(a) - rank(b)),
-      ringMark,
-      root === undefined ? undefined : { storeId, root },
+      {
+        mark: ringMark,
+        ticketKeys: new Map(this.#ticketKeys),
+        ...(root === undefined ? {} : { root: { storeId, root } }),
+      },
     )
   }
 
@@ -136,7 +172,11 @@ export class KeyRingOpener {
     const kids = new Set(signingKeys.map((key) => key.kid))
     for (const kid of this.#signers.keys()) if (!kids.has(kid)) this.#signers.delete(kid)
     const versions = new Set(rootKeys.map((root) => root.version))
-    for (const version of this.#roots.keys()) if (!versions.has(version)) this.#roots.delete(version)
+    for (const version of this.#roots.keys()) {
+      if (versions.has(version)) continue
+      this.#roots.delete(version)
+      this.#ticketKeys.delete(version)
+    }
   }
 }
 

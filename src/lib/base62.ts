@@ -21,3 +21,10 @@ export function encodeBase62Number(value: number, length: number): string {
   }
   return text.padStart(length, '0')
 }
+
+/** What `encodeBase62Number` wrote; above 2^53 it is no longer exact. Only for texts of the alphabet. */
+export function decodeBase62Number(text: string): number {
+  let value = 0
+  for (const character of text) value = value * 62 + alphabet.indexOf(character)
+  return value
+}

@@ -14,6 +14,33 @@ export const systemClock: Clock = {
   monotonicMilliseconds: () => performance.now(),
 }
 
+/**
+ * Wall time that never goes back and never stands still: for lives and windows that must neither begin again nor last longer
+ * when a clock is stepped. Where wall time falls behind it goes on by monotonic time; where wall time jumps ahead it follows,
+ * for a machine that slept has counted no monotonic time.
+ */
+export class SteadyClock implements Clock {
+  readonly #clock: Clock
+  #last: { readonly at: number; readonly monotonic: number }
+
+  /** `start`: the latest moment that is known to have been, milliseconds since the epoch. */
+  constructor(clock: Clock, start: number) {
+    this.#clock = clock
+    this.#last = { at: Math.max(start, clock.nowMilliseconds()), monotonic: clock.monotonicMilliseconds() }
+  }
+
+  nowMilliseconds(): number {
+    const monotonic = this.#clock.monotonicMilliseconds()
+    const went = this.#last.at + monotonic - this.#last.monotonic
+    this.#last = { at: Math.max(went, this.#clock.nowMilliseconds()), monotonic }
+    return Math.floor(this.#last.at)
+  }
+
+  monotonicMilliseconds(): number {
+    return this.#clock.monotonicMilliseconds()
+  }
+}
+
 /** Whole seconds since the epoch, rounded down (RFC 7519 section 2, NumericDate without fractions). */
 export function nowSeconds(clock: Clock): number {
   return Math.floor(clock.nowMilliseconds() / 1000)

@@ -54,6 +54,11 @@ export function ulidFloor(milliseconds: number): string {
   return encodeTime(Math.max(0, milliseconds)) + '0'.repeat(length - timeLength)
 }
 
+/** The largest ULID that a moment can have: what is of after it sorts behind it. */
+export function ulidCeiling(milliseconds: number): string {
+  return encodeTime(Math.max(0, milliseconds)) + 'Z'.repeat(length - timeLength)
+}
+
 /** The moment in a ULID, milliseconds since the epoch. */
 export function ulidMilliseconds(ulid: string): number {
   let milliseconds = 0

@@ -12,6 +12,8 @@ export interface AccessTokenClaims {
   readonly jti: string
   readonly client_id: string
   readonly scope?: string
+  /** The refresh family that the token came with. */
+  readonly sid?: string
 }
 
 /** The `typ` of an access token's header (RFC 9068 section 2.1). */

@@ -7,6 +7,7 @@
 export type ErrorCode =
   | 'invalid_request'
   | 'invalid_client'
+  | 'invalid_grant'
   | 'invalid_scope'
   | 'invalid_target'
   | 'unauthorized_client'
@@ -35,6 +36,9 @@ const authenticationFailed: Refusal = {
   status: 400,
   description: 'client authentication failed',
 }
+
+// One object for all of these too: what is known of a refresh token is nobody's business but its owner's.
+const refreshFailed: Refusal = { error: 'invalid_grant', status: 400, description: 'the refresh token is not valid' }
 
 const refusals = {
   // The request as such
@@ -77,12 +81,26 @@ const refusals = {
   secret_wrong: authenticationFailed,
   secret_expired: authenticationFailed,
 
+  // The refresh token
+  refresh_missing: malformed('refresh_token is missing'),
+  refresh_malformed: refreshFailed,
+  refresh_unknown: refreshFailed,
+  refresh_forged: refreshFailed,
+  refresh_root_replaced: refreshFailed,
+  refresh_of_another_client: refreshFailed,
+  refresh_expired: refreshFailed,
+  refresh_ended: refreshFailed,
+  refresh_reused: refreshFailed,
+  refresh_retry_too_late: refreshFailed,
+  refresh_generation_ahead: refreshFailed,
+
   // What it asks for
   scope_malformed: badScope('scope is malformed'),
   scope_not_allowed: badScope('the client may not have this scope for this resource'),
   resource_missing: badTarget('name one of the audiences of the client as resource'),
   resource_several: badTarget('a token has one audience: name one resource'),
   resource_malformed: badTarget('resource is not an absolute URI without a fragment'),
+  resource_not_granted: badTarget('the refresh token was granted for another resource'),
   resource_not_allowed: badTarget('the client may not have tokens for this resource'),
 
   // GET /authorize
@@ -96,6 +114,7 @@ const refusals = {
   store_unavailable: unavailable('storage is unavailable, try again'),
   secret_check_busy: unavailable('overloaded, try again'),
   registry_moving: unavailable('the registry is changing, try again'),
+  clock_behind: unavailable('the clock of this server is behind, try again'),
   issuer_changed: unavailable('this server is no longer the issuer of its database'),
   not_ready: unavailable('not ready, try again'),
   fault: { error: 'server_error', status: 500, description: 'internal error' },

@@ -1,5 +1,5 @@
 /** Grant types that Mayfly implements, by their name on the wire. */
-export const grantTypes = ['client_credentials'] as const
+export const grantTypes = ['client_credentials', 'refresh_token'] as const
 
 export type GrantType = (typeof grantTypes)[number]
 

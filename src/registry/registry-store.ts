@@ -11,6 +11,8 @@ export interface RegistryHead {
   readonly issuer?: string
   /** The one cost of all imported secrets, absent when there is none. */
   readonly importedCost?: ArgonCost
+  /** Only tokens and refresh families of after this moment are alive, whoever's they are. */
+  readonly tokensAfter?: number
 }
 
 export interface RegistryStore {

@@ -74,6 +74,11 @@ export class RegistryView implements ClientLookup {
     return this.#head.importedCost
   }
 
+  /** Only tokens and refresh families of after this moment are alive; 0 when there is no such moment. */
+  get tokensAfter(): number {
+    return this.#head.tokensAfter ?? 0
+  }
+
   async findClient(clientId: string): Promise<{ client: Client | undefined; cached: boolean }> {
     const known = this.#caches.clients.get(clientId)
     if (known?.sequence === this.sequence) return { client: known.value, cached: true }

@@ -4,10 +4,20 @@ import type { ClientStore } from '../client/client-store.ts'
 import type { KeyStore } from '../key/key-store.ts'
 import type { RegistryStore } from '../registry/registry-store.ts'
 import type { ResourceStore } from '../resource/resource-store.ts'
+import type { FamilyStore } from '../token/family-store.ts'
+import type { MarkStore } from '../token/mark-store.ts'
 import type { TokenStore } from '../token/token-store.ts'
 
 /** Everything that Mayfly keeps. Each concept has its own interface beside it; this is their sum and what concerns the store as a whole. */
-export interface Store extends RegistryStore, ResourceStore, ClientStore, KeyStore, TokenStore, AuditStore {
+export interface Store
+  extends RegistryStore,
+    ResourceStore,
+    ClientStore,
+    KeyStore,
+    TokenStore,
+    FamilyStore,
+    MarkStore,
+    AuditStore {
   /** Where it is, for people: an absolute path or a URL without a password. */
   readonly location: string
   /**

@@ -4,18 +4,27 @@
  *
  *   signed, not recorded      the token is forgotten with the process; nobody has it
  *   recorded, not handed out  the trail knows a token that nobody has; the client asks again
- *   paused before recording   the registry may have moved: then the record is not written, and the token not handed out
+ *   paused before recording   the registry or the refresh family may have moved: then nothing is written or handed out
  */
 import type { Origin } from '../audit/event.ts'
 import type { AuthenticatedClient } from '../client/authenticate.ts'
+import type { TicketKeys } from '../key/ring.ts'
 import type { Signer, SigningAlg } from '../key/signer.ts'
 import { type Clock, nowSeconds } from '../lib/clock.ts'
 import { makeUlid } from '../lib/id.ts'
+import { pause } from '../lib/pause.ts'
 import { type AccessTokenClaims, accessTokenType } from '../oauth/claims.ts'
+import { OAuthError } from '../oauth/errors.ts'
 import type { GrantType } from '../oauth/grant-type.ts'
 import { formatScope } from '../oauth/scope.ts'
 import type { Resource } from '../resource/resource.ts'
+import type { PlannedTicket, Redemption, RefreshTickets } from './refresh.ts'
 import type { TokenStore } from './token-store.ts'
+
+/** Two seconds that clocks may differ, and the rest of a second. */
+const longestWaitMilliseconds = 3_000
+/** A timer may end a moment before the clock gets there. */
+const mostWaits = 3
 
 /** What the server's settings say of tokens. */
 export interface TokenSettings {
@@ -32,6 +41,8 @@ export interface TokenOrder extends AuthenticatedClient {
   readonly audience: Resource
   readonly scopes: readonly string[]
   readonly origin: Origin
+  readonly startsFamily?: boolean
+  readonly redemption?: Redemption
 }
 
 /** A token that may be handed out. */
@@ -40,36 +51,44 @@ export interface IssuedToken {
   readonly lifetimeSeconds: number
   readonly scope: string | undefined
   readonly alg: SigningAlg
+  readonly refreshToken?: string
 }
 
 /** The registry as the token was decided on. */
 export interface Fence {
   readonly sequence: number
+  readonly ticketKeys: TicketKeys
+  /** Only tokens issued after this moment would be alive (milliseconds). */
+  readonly tokensAfter: number
   activeSigner(alg: SigningAlg): Signer
 }
 
 export class TokenIssuer {
   readonly #settings: TokenSettings
   readonly #store: TokenStore
+  readonly #tickets: RefreshTickets
   readonly #clock: Clock
 
-  constructor(settings: TokenSettings, store: TokenStore, clock: Clock) {
+  constructor(settings: TokenSettings, store: TokenStore, tickets: RefreshTickets, clock: Clock) {
     this.#settings = settings
     this.#store = store
+    this.#tickets = tickets
     this.#clock = clock
   }
 
   /**
-   * Signs and records one access token.
+   * Signs and records one access token, with the refresh token that belongs to it.
    *
-   * @returns `undefined` when the registry moved since the decision: nothing was issued, decide again
-   * @throws StoreUnavailable; KeyMaterialError when no key can sign
+   * @returns `undefined` when the registry or the refresh family moved since the decision: nothing was issued, decide again
+   * @throws StoreUnavailable; KeyMaterialError when no key can sign; OAuthError `clock_behind`
    * @see RFC 9068
    */
   async issue(order: TokenOrder, fence: Fence): Promise<IssuedToken | undefined> {
     const signer = fence.activeSigner(order.audience.alg ?? this.#settings.signingAlg)
     const lifetimeSeconds = this.lifetimeSeconds(order)
-    const claims = this.#claims(order, lifetimeSeconds)
+    await this.#passMoment(fence.tokensAfter)
+    const planned = this.#planTicket(order, fence)
+    const claims = this.#claims(order, lifetimeSeconds, planned?.familyId)
     const accessToken = await signToken(claims, signer)
     const recorded = await this.#store.recordIssuance(
       {
@@ -83,10 +102,34 @@ export class TokenIssuer {
         ...(claims.scope === undefined ? {} : { scope: claims.scope }),
         kid: signer.kid,
         expiresAt: claims.exp,
+        ...(planned === undefined ? {} : { familyId: planned.familyId }),
+        ...(order.redemption === undefined ? {} : { refreshGeneration: order.redemption.generation }),
       },
       fence.sequence,
+      planned?.change,
     )
-    return recorded ? { accessToken, lifetimeSeconds, scope: claims.scope, alg: signer.alg } : undefined
+    if (!recorded) return undefined
+    const refreshToken = planned === undefined ? {} : { refreshToken: planned.ticket }
+    return { accessToken, lifetimeSeconds, scope: claims.scope, alg: signer.alg, ...refreshToken }
+  }
+
+  #planTicket(order: TokenOrder, { ticketKeys }: Fence): PlannedTicket | undefined {
+    if (order.redemption !== undefined) return this.#tickets.planNext(order.redemption, ticketKeys)
+    if (order.startsFamily !== true) return undefined
+    const { subject, audience, scopes, client } = order
+    const grant = { clientId: client.clientId, subject, audience: audience.uri, scopes }
+    return this.#tickets.planStart({ ...grant, bornAt: this.#clock.nowMilliseconds() }, ticketKeys)
+  }
+
+  // Tokens carry whole seconds, and those of up to a moment are ended. A client that may have tokens again would get one
+  // that is dead at birth; it waits for the next second that counts instead.
+  async #passMoment(tokensAfter: number): Promise<void> {
+    const first = (Math.floor(tokensAfter / 1000) + 1) * 1000
+    for (let waits = 0; this.#clock.nowMilliseconds() < first; waits += 1) {
+      const left = first - this.#clock.nowMilliseconds()
+      if (left > longestWaitMilliseconds || waits === mostWaits) throw new OAuthError('clock_behind')
+      await pause(left)
+    }
   }
 
   /** The least of what resource and client ask for, or the default when neither does; never above the server's cap. */
@@ -96,7 +139,7 @@ export class TokenIssuer {
     return Math.min(wanted, this.#settings.accessTokenMaxTtlSeconds)
   }
 
-  #claims(order: TokenOrder, lifetimeSeconds: number): AccessTokenClaims {
+  #claims(order: TokenOrder, lifetimeSeconds: number, familyId: string | undefined): AccessTokenClaims {
     const now = nowSeconds(this.#clock)
     const scope = formatScope(order.scopes)
     return {
@@ -109,6 +152,7 @@ export class TokenIssuer {
       jti: makeUlid(this.#clock.nowMilliseconds()),
       client_id: order.client.clientId,
       ...(scope === undefined ? {} : { scope }),
+      ...(familyId === undefined ? {} : { sid: familyId }),
     }
   }
 }

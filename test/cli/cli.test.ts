@@ -141,6 +141,7 @@ describe('mayfly client', () => {
       also_accepted_auth_methods: [],
       scope: 'read',
       audience: [api],
+      introspects: [],
       access_token_ttl: null,
       secret_id: expect.stringMatching(/^sec_[0-9A-Za-z]{16}$/),
       client_secret: expect.stringMatching(/^mfs_[0-9A-Za-z]{65}$/),

@@ -37,7 +37,7 @@ describe('client_credentials', () => {
     expect((await requestToken(server, grant, headers)).json.scope).toBe('read write')
   })
 
-  it('CC-03 gives no refresh token', async () => {
+  it('CC-03 gives no refresh token to a client that is not registered for it', async () => {
     const { server, client } = await startWithClient()
     expect((await requestToken(server, grant, { authorization: client.basic })).json).not.toHaveProperty(
       'refresh_token',

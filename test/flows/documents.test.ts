@@ -143,7 +143,6 @@ describe('the metadata', () => {
     }
     for (const grantType of [
       'password',
-      'refresh_token',
       'urn:ietf:params:oauth:grant-type:token-exchange',
       'urn:ietf:params:oauth:grant-type:jwt-bearer',
     ]) {

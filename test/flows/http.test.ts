@@ -114,7 +114,7 @@ describe('the token endpoint as HTTP', () => {
     '__proto__',
     'constructor',
     'toString',
-    'refresh_token',
+    'urn:ietf:params:oauth:grant-type:token-exchange',
     'urn:ietf:params:oauth:grant-type:jwt-bearer',
   ])('HTTP-08 G25 refuses the grant type %j before it looks at the client', async (grantType) => {
     const { server } = await startWithClient()

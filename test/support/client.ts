@@ -10,6 +10,7 @@ export function makeClient(changes: Partial<Client> = {}): Client {
     authMethods: ['client_secret_basic'],
     scopes: [],
     audiences: [],
+    introspects: [],
     secrets: [],
     createdAt: 0,
     updatedAt: 0,

@@ -5,10 +5,12 @@ import { join } from 'node:path'
 import { afterAll, onTestFinished } from 'vitest'
 import { provisionKeys } from '../../src/key/provision.ts'
 import { type KeyRing, KeyRingOpener } from '../../src/key/ring.ts'
+import type { Clock } from '../../src/lib/clock.ts'
 import { makeRequestId } from '../../src/lib/id.ts'
 import { openStore } from '../../src/store/open-store.ts'
 import type { Store } from '../../src/store/store.ts'
 import { type Fence, TokenIssuer, type TokenOrder, type TokenSettings } from '../../src/token/issue.ts'
+import { type RefreshSettings, RefreshTickets } from '../../src/token/refresh.ts'
 import { ManualClock } from './clock.ts'
 import { temporaryFolder } from './process.ts'
 import { addClient, addResource, api } from './registry.ts'
@@ -19,6 +21,17 @@ export const tokenSettings: TokenSettings = {
   signingAlg: 'ES256',
   accessTokenTtlSeconds: 300,
   accessTokenMaxTtlSeconds: 3_600,
+}
+
+export const refreshSettings: RefreshSettings = {
+  refreshTokenIdleTtlSeconds: 3_600,
+  refreshTokenMaxTtlSeconds: 86_400,
+  refreshRetryWindowSeconds: 60,
+}
+
+/** What makes refresh tickets on a store. */
+export function ticketsOn(store: Store, clock: Clock): RefreshTickets {
+  return new RefreshTickets(refreshSettings, store, clock)
 }
 
 export interface TestIssuer {
@@ -72,7 +85,7 @@ export async function startTestIssuer(): Promise<TestIssuer> {
     clock,
     store,
     ring,
-    tokens: new TokenIssuer(tokenSettings, store, clock),
+    tokens: new TokenIssuer(tokenSettings, store, ticketsOn(store, clock), clock),
     order: (changes) => ({
       client,
       secretId,
@@ -85,6 +98,8 @@ export async function startTestIssuer(): Promise<TestIssuer> {
     }),
     fence: async () => ({
       sequence: await store.readRegistrySequence(),
+      ticketKeys: ring.ticketKeys,
+      tokensAfter: 0,
       activeSigner: (alg) => ring.activeSigner(alg),
     }),
   }

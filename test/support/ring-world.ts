@@ -323,7 +323,7 @@ export class RingWorld {
       ...key,
       signer: { kid: key.kid, alg: key.alg, sign: async () => new Uint8Array() },
     }))
-    return new KeyRing(keys, ringMark, { storeId, root: toyRoot })
+    return new KeyRing(keys, { mark: ringMark, root: { storeId, root: toyRoot } })
   }
 }
 

@@ -9,7 +9,7 @@ import { openStore } from '../../src/store/open-store.ts'
 import { type Fence, TokenIssuer, type TokenSettings } from '../../src/token/issue.ts'
 import { makeClient } from '../support/client.ts'
 import { ManualClock } from '../support/clock.ts'
-import { tokenSettings as settings, startTestIssuer, type TestIssuer } from '../support/issuer.ts'
+import { tokenSettings as settings, startTestIssuer, type TestIssuer, ticketsOn } from '../support/issuer.ts'
 import { claimsOf, headerOf } from '../support/jwt.ts'
 import { temporaryFolder } from '../support/process.ts'
 import { api } from '../support/registry.ts'
@@ -40,7 +40,7 @@ function issuerWith(changes: Partial<TokenSettings> = {}): TokenIssuer {
   const clock = new ManualClock()
   const store = openStore(join(temporaryFolder(), 'mayfly.db'), { create: true, examine: false, clock })
   onTestFinished(() => store.close())
-  return new TokenIssuer({ ...settings, ...changes }, store, clock)
+  return new TokenIssuer({ ...settings, ...changes }, store, ticketsOn(store, clock), clock)
 }
 
 describe('the life of a token', () => {
@@ -119,7 +119,7 @@ describe('a token', () => {
     ['the algorithm of its resource, the other way round', 'ES256', 'RS256', 'ES256'],
   ])('is signed with %s', async (_, own, server, alg) => {
     const { clock, store, order, fence, keys } = await start()
-    const tokens = new TokenIssuer({ ...settings, signingAlg: server }, store, clock)
+    const tokens = new TokenIssuer({ ...settings, signingAlg: server }, store, ticketsOn(store, clock), clock)
     const { audience } = order()
     const issued = await tokens.issue(
       order({ audience: own === undefined ? audience : { ...audience, alg: own } }),

@@ -10,12 +10,13 @@ import { parseStrings } from './columns.ts'
 import { type Changed, type Connection, read } from './connection.ts'
 import { and, asc, eq, gt, isNull, lt, ne, or, sql } from './drizzle.ts'
 import { unknownResource } from './resource-store.ts'
-import { client, clientAudience, clientSecret, resource } from './schema.ts'
+import { client, clientAudience, clientIntrospects, clientSecret, resource } from './schema.ts'
 
 const deadMilliseconds = 90 * 86_400_000
 
 type Row = typeof client.$inferSelect
 type SecretRow = typeof clientSecret.$inferSelect
+type Targets = Pick<ClientSettings, 'audiences' | 'introspects'>
 
 export function createClientStore(connection: Connection): ClientStore {
   const { db, clock, acts } = connection
@@ -48,13 +49,20 @@ export function createClientStore(connection: Connection): ClientStore {
     )
     .prepare()
 
+  const introspectsOf = db
+    .select({ uri: clientIntrospects.uri })
+    .from(clientIntrospects)
+    .where(eq(clientIntrospects.clientId, placeholder('clientId')))
+    .orderBy(asc(clientIntrospects.position))
+    .prepare()
+
   const complete = (row: Row): Client => {
     const { clientId } = row
-    return toClient(
-      row,
-      audiencesOf.all({ clientId }).map(({ uri }) => uri),
-      secretsOf.all({ clientId }).map(toSecret),
-    )
+    return toClient(row, {
+      audiences: audiencesOf.all({ clientId }).map(({ uri }) => uri),
+      introspects: introspectsOf.all({ clientId }).map(({ uri }) => uri),
+      secrets: secretsOf.all({ clientId }).map(toSecret),
+    })
   }
 
   const listExpiring = ({ from, to, limit }: { from: number; to: number; limit: number }): ExpiringSecret[] =>
@@ -86,22 +94,28 @@ export function createClientStore(connection: Connection): ClientStore {
     return found
   }
 
-  const writeAudiences = (clientId: string, audiences: readonly string[]): void => {
-    db.delete(clientAudience).where(eq(clientAudience.clientId, clientId)).run()
-    if (audiences.length === 0) return
-    db.insert(clientAudience)
-      .values(audiences.map((uri, position) => ({ clientId, position, uri })))
-      .run()
+  const writeTargets = (clientId: string, { audiences, introspects = [] }: Targets): void => {
+    for (const [table, uris] of [
+      [clientAudience, audiences],
+      [clientIntrospects, introspects],
+    ] as const) {
+      db.delete(table).where(eq(table.clientId, clientId)).run()
+      if (uris.length === 0) continue
+      db.insert(table)
+        .values(uris.map((uri, position) => ({ clientId, position, uri })))
+        .run()
+    }
   }
 
   // Whoever registers a client shall hear at once of an audience or scope that can never be granted.
-  const checkTargets = (audiences: readonly string[], scopes: readonly string[]): void => {
-    const defined = new Set<string>()
-    for (const uri of audiences) {
+  const checkTargets = ({ audiences, introspects = [] }: Targets, scopes: readonly string[]): void => {
+    const getScopes = (uri: string): readonly string[] => {
       const row = db.select().from(resource).where(eq(resource.uri, uri)).get()
       if (row === undefined) throw unknownResource(uri)
-      for (const scope of parseStrings(row.scopes)) defined.add(scope)
+      return parseStrings(row.scopes)
     }
+    const defined = new Set(audiences.flatMap(getScopes))
+    introspects.forEach(getScopes)
     const unknown = scopes.find((scope) => !defined.has(scope))
     if (unknown === undefined) return
     const first = audiences[0] ?? 'URI'
@@ -137,12 +151,12 @@ export function createClientStore(connection: Connection): ClientStore {
         'exists',
         `client ${clientId} exists already: choose another name or \`--client-id\`, or change it with \`mayfly client update\``,
       )
-    checkTargets(settings.audiences, settings.scopes)
+    checkTargets(settings, settings.scopes)
     const now = clock.nowMilliseconds()
     db.insert(client)
       .values({ ...columnsOf(settings), clientId, status: 'active', createdAt: now, updatedAt: now })
       .run()
-    writeAudiences(clientId, settings.audiences)
+    writeTargets(clientId, settings)
     writeSecret(clientId, secret)
     const { secretId } = secret
     const imported = secret.kind === 'imported'
@@ -167,14 +181,14 @@ export function createClientStore(connection: Connection): ClientStore {
     }
     // Only what is new: a scope that its resource has given up meanwhile is never granted, and must not stand in the way.
     checkTargets(
-      settings.audiences,
+      settings,
       settings.scopes.filter((scope) => !current.scopes.includes(scope)),
     )
     db.update(client)
       .set({ ...columnsOf(settings), updatedAt: clock.nowMilliseconds() })
       .where(eq(client.clientId, clientId))
       .run()
-    writeAudiences(clientId, settings.audiences)
+    writeTargets(clientId, settings)
     return { value: get(clientId), events: [{ type: 'client.updated', clientId, detail: { ...changes } }] }
   }
 
@@ -183,7 +197,11 @@ export function createClientStore(connection: Connection): ClientStore {
     if (current.status === status) return { value: current, events: [] }
     const now = clock.nowMilliseconds()
     const disabledAt = status === 'disabled' ? now : null
-    db.update(client).set({ status, disabledAt, updatedAt: now }).where(eq(client.clientId, clientId)).run()
+    const ended = status === 'disabled' ? endTokens() : {}
+    db.update(client)
+      .set({ status, disabledAt, updatedAt: now, ...ended })
+      .where(eq(client.clientId, clientId))
+      .run()
     const type = status === 'disabled' ? 'client.disabled' : 'client.enabled'
     return { value: get(clientId), events: [{ type, clientId }] }
   }
@@ -191,14 +209,19 @@ export function createClientStore(connection: Connection): ClientStore {
   const remove = (clientId: string): Changed<void> => {
     const current = get(clientId)
     db.delete(clientSecret).where(eq(clientSecret.clientId, clientId)).run()
-    writeAudiences(clientId, [])
+    writeTargets(clientId, { audiences: [] })
+    const now = clock.nowMilliseconds()
     db.update(client)
-      .set({ ...emptied, status: 'deleted', updatedAt: clock.nowMilliseconds() })
+      .set({ ...emptied, status: 'deleted', updatedAt: now, ...endTokens() })
       .where(eq(client.clientId, clientId))
       .run()
     const detail = { secrets: current.secrets.map((secret) => secret.secretId) }
     return { value: undefined, events: [{ type: 'client.deleted', clientId, detail }] }
   }
+
+  const endTokens = () => ({
+    tokensAfter: sql`max(coalesce(${client.tokensAfter}, 0), ${connection.endOfTokens()})`,
+  })
 
   const createSecret = (clientId: string, secret: NewSecret): Changed<SecretFacts> => {
     const { secrets } = get(clientId)
@@ -318,7 +341,7 @@ function columnsOf(settings: ClientSettings) {
   }
 }
 
-function toClient(row: Row, audiences: readonly string[], secrets: readonly ClientSecret[]): Client {
+function toClient(row: Row, lists: Pick<Client, 'audiences' | 'introspects' | 'secrets'>): Client {
   return {
     clientId: row.clientId,
     name: row.name,
@@ -327,12 +350,12 @@ function toClient(row: Row, audiences: readonly string[], secrets: readonly Clie
     grantTypes: parseStrings(row.grantTypes).filter(isGrantType),
     authMethods: parseStrings(row.authMethods).filter(isAuthMethod),
     scopes: parseStrings(row.scopes),
-    audiences,
-    secrets,
+    ...lists,
     createdAt: row.createdAt,
     updatedAt: row.updatedAt,
     ...(row.accessTokenTtlSeconds === null ? {} : { accessTokenTtlSeconds: row.accessTokenTtlSeconds }),
     ...(row.disabledAt === null ? {} : { disabledAt: row.disabledAt }),
+    ...(row.tokensAfter === null ? {} : { tokensAfter: row.tokensAfter }),
   }
 }
 

@@ -3,6 +3,7 @@ import type { Actor, AuditEvent, Change, ChangeRecord } from '../../audit/event.
 import type { Clock } from '../../lib/clock.ts'
 import { makeUlid, nextUlid, ulidMilliseconds } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
+import { nodeSkewMilliseconds } from '../../token/mark-store.ts'
 import { type ActQueue, type Batch, toStoreError } from './act-queue.ts'
 import { desc, drizzle, eq, sql } from './drizzle.ts'
 import { auditEvent, sequence } from './schema.ts'
@@ -15,6 +16,10 @@ export interface Connection {
   readonly clock: Clock
   /** Prepared: appends to the audit trail, after all that is in it, whatever the clock shows. Only inside an act. */
   writeEvent(event: AuditEvent): void
+  /** Moves the registry sequence: last in an act that changes what decisions read. */
+  moveRegistry(batch: Batch): void
+  /** The moment up to which tokens are to be dead when all of somebody's are ended now. Only inside an act. */
+  endOfTokens(): number
   /** The registry sequence as of now. */
   readSequence(): number
   /**
@@ -64,6 +69,8 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
   // By hand: it is asked for with every JWKS and every refusal.
   const readSequence = sqlite.prepare(`SELECT value FROM sequence WHERE name = 'registry'`).pluck()
 
+  const selectNewestToken = sqlite.prepare('SELECT jti FROM issuance ORDER BY jti DESC LIMIT 1').pluck()
+
   const selectLastEvent = db
     .select({ id: auditEvent.id })
     .from(auditEvent)
@@ -95,13 +102,17 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
     if (changes !== 1) throw new StoreUnavailable('an audit record was not written')
   }
 
+  const moveRegistry = (batch: Batch): void => {
+    const [bumped] = bumpSequence.all()
+    if (bumped === undefined) throw new StoreUnavailable('the registry sequence is missing')
+    batch.sequence = bumped.value
+  }
+
   const runChange = <T>(batch: Batch, by: Actor, run: () => Changed<T>): T => {
     const { value, events } = run()
     for (const event of events) writeEvent({ ...event, actor: by })
     if (events.length === 0) return value
-    const [bumped] = bumpSequence.all()
-    if (bumped === undefined) throw new StoreUnavailable('the registry sequence is missing')
-    batch.sequence = bumped.value
+    moveRegistry(batch)
     return value
   }
 
@@ -111,6 +122,13 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
     acts,
     clock,
     writeEvent,
+    moveRegistry,
+    endOfTokens: () => {
+      // A clock that has stepped back may have dated tokens ahead of it; whoever issues them may have one that is ahead.
+      const newest = selectNewestToken.get()
+      const dated = newest === undefined ? 0 : ulidMilliseconds(newest as string)
+      return Math.max(clock.nowMilliseconds(), dated) + nodeSkewMilliseconds
+    },
     readSequence: () => (readSequence.get() as number | undefined) ?? 0,
     change: async (by, run) => {
       const value = await acts.submit({ single: false, run: (batch) => runChange(batch, by, run) })

@@ -5,7 +5,7 @@ import type { ResourceStore } from '../../resource/resource-store.ts'
 import { parseStrings } from './columns.ts'
 import { type Changed, type Connection, read } from './connection.ts'
 import { and, asc, eq, ne, sql } from './drizzle.ts'
-import { client, clientAudience, resource } from './schema.ts'
+import { client, clientAudience, clientIntrospects, resource } from './schema.ts'
 
 type Row = typeof resource.$inferSelect
 
@@ -47,19 +47,22 @@ export function createResourceStore(connection: Connection): ResourceStore {
 
   const remove = (uri: string): Changed<void> => {
     get(uri)
-    const users = db
-      .selectDistinct({ clientId: clientAudience.clientId })
-      .from(clientAudience)
-      .innerJoin(client, eq(client.clientId, clientAudience.clientId))
-      .where(and(eq(clientAudience.uri, uri), ne(client.status, 'deleted')))
-      .orderBy(asc(clientAudience.clientId))
-      .limit(6)
-      .all()
-    if (users.length > 0)
-      throw inUse(
-        uri,
-        users.map((user) => user.clientId),
-      )
+    for (const table of [clientAudience, clientIntrospects]) {
+      const users = db
+        .selectDistinct({ clientId: table.clientId })
+        .from(table)
+        .innerJoin(client, eq(client.clientId, table.clientId))
+        .where(and(eq(table.uri, uri), ne(client.status, 'deleted')))
+        .orderBy(asc(table.clientId))
+        .limit(6)
+        .all()
+      if (users.length > 0)
+        throw inUse(
+          uri,
+          table === clientAudience ? 'an audience of' : 'introspected by',
+          users.map((user) => user.clientId),
+        )
+    }
     db.delete(resource).where(eq(resource.uri, uri)).run()
     return { value: undefined, events: [{ type: 'resource.deleted', resource: uri }] }
   }
@@ -85,11 +88,11 @@ export function unknownResource(uri: string): RegistryError {
   )
 }
 
-function inUse(uri: string, clients: readonly string[]): RegistryError {
+function inUse(uri: string, how: string, clients: readonly string[]): RegistryError {
   const named = clients.slice(0, 5).join(', ') + (clients.length > 5 ? ' and others' : '')
   return new RegistryError(
     'in_use',
-    `resource ${uri} is an audience of ${named}: give them other audiences with \`mayfly client update\`, or delete them, first`,
+    `resource ${uri} is ${how} ${named}: give them others with \`mayfly client update\`, or delete them, first`,
   )
 }
 

@@ -12,11 +12,13 @@ export const installation = sqliteTable(
     storeId: text('store_id').notNull(),
     issuer: text('issuer'),
     createdAt: integer('created_at').notNull(),
+    /** Only tokens issued after this moment count: set when the store was put back to an earlier state. */
+    tokensAfter: integer('tokens_after'),
   },
   (table) => [check('installation_single', sql`${table.id} = 1`)],
 )
 
-/** Counters that fence decisions. One row, `registry`, so far. */
+/** Counters: `registry` fences decisions, `mark` counts what has ended tokens. */
 export const sequence = sqliteTable('sequence', {
   name: text('name').primaryKey(),
   value: integer('value').notNull(),
@@ -98,6 +100,8 @@ export const client = sqliteTable(
     createdAt: integer('created_at').notNull(),
     updatedAt: integer('updated_at').notNull(),
     disabledAt: integer('disabled_at'),
+    /** Only tokens and refresh families of after this moment count. It outlives a deletion. */
+    tokensAfter: integer('tokens_after'),
   },
   (table) => [check('client_status', sql`${table.status} IN ('active', 'disabled', 'deleted')`)],
 )
@@ -115,6 +119,21 @@ export const clientAudience = sqliteTable(
       .references(() => resource.uri, { onDelete: 'restrict' }),
   },
   (table) => [primaryKey({ columns: [table.clientId, table.position] }), index('client_audience_uri').on(table.uri)],
+)
+
+/** Resources whose tokens the client may ask about. */
+export const clientIntrospects = sqliteTable(
+  'client_introspects',
+  {
+    clientId: text('client_id')
+      .notNull()
+      .references(() => client.clientId, { onDelete: 'restrict' }),
+    position: integer('position').notNull(),
+    uri: text('uri')
+      .notNull()
+      .references(() => resource.uri, { onDelete: 'restrict' }),
+  },
+  (table) => [primaryKey({ columns: [table.clientId, table.position] }), index('client_introspects_uri').on(table.uri)],
 )
 
 export const clientSecret = sqliteTable(
@@ -139,21 +158,83 @@ export const clientSecret = sqliteTable(
 )
 
 /** A row a token, keyed by its `jti`, which is in time order: the table grows and is pruned at its ends alone. */
-export const issuance = sqliteTable('issuance', {
-  jti: text('jti').primaryKey(),
-  clientId: text('client_id').notNull(),
-  /** Absent when it is the client. */
-  subject: text('subject'),
-  grantType: text('grant_type').notNull(),
-  secretId: text('secret_id').notNull(),
-  audience: text('audience').notNull(),
-  scope: text('scope'),
-  kid: text('kid').notNull(),
-  /** Seconds since the epoch, as in the token. */
-  expiresAt: integer('expires_at').notNull(),
-  requestId: text('request_id').notNull(),
-  address: text('address').notNull(),
-})
+export const issuance = sqliteTable(
+  'issuance',
+  {
+    jti: text('jti').primaryKey(),
+    clientId: text('client_id').notNull(),
+    /** Absent when it is the client. */
+    subject: text('subject'),
+    grantType: text('grant_type').notNull(),
+    secretId: text('secret_id').notNull(),
+    audience: text('audience').notNull(),
+    scope: text('scope'),
+    kid: text('kid').notNull(),
+    /** Seconds since the epoch, as in the token. */
+    expiresAt: integer('expires_at').notNull(),
+    requestId: text('request_id').notNull(),
+    address: text('address').notNull(),
+    /** The refresh family that it came with, and the generation that was redeemed for it; absent without a family. */
+    familyId: text('family_id'),
+    refreshGeneration: integer('refresh_generation'),
+  },
+  (table) => [
+    // Finds who redeemed a generation first.
+    index('issuance_family').on(table.familyId, table.refreshGeneration).where(sql`${table.familyId} IS NOT NULL`),
+  ],
+)
+
+/**
+ * A row a refresh family (`token/family.ts`), however often it is refreshed. Its id begins with its birth. WITHOUT ROWID,
+ * by hand in the migration: the id would lie there twice.
+ */
+export const refreshFamily = sqliteTable(
+  'refresh_family',
+  {
+    familyId: text('family_id').primaryKey(),
+    clientId: text('client_id').notNull(),
+    /** Absent when it is the client. */
+    subject: text('subject'),
+    audience: text('audience').notNull(),
+    scope: text('scope'),
+    seed: blob('seed', { mode: 'buffer' }).notNull(),
+    generation: integer('generation').notNull(),
+    generationAt: integer('generation_at').notNull(),
+    /** The root that the ticket of this generation is derived from. */
+    rootVersion: integer('root_version').notNull(),
+    /** When the ticket of this generation dies, and when the whole family does. */
+    expiresAt: integer('expires_at').notNull(),
+    familyExpiresAt: integer('family_expires_at').notNull(),
+    endedAt: integer('ended_at'),
+    endReason: text('end_reason'),
+  },
+  (table) => [index('refresh_family_expiry').on(table.expiresAt)],
+)
+
+/**
+ * Tokens that were ended one by one, and those of refresh families that were ended (`token/marks.ts`). What ends all
+ * tokens of a client, of a key or of the store stands with these.
+ */
+export const mark = sqliteTable(
+  'mark',
+  {
+    kind: text('kind').notNull(),
+    /** The `jti`, or the id of the family. */
+    id: text('id').notNull(),
+    clientId: text('client_id').notNull(),
+    /** When the last token that it ends has died by itself, milliseconds. */
+    expiresAt: integer('expires_at').notNull(),
+    /** The value of the counter `mark` when it was set. */
+    sequence: integer('sequence').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.kind, table.id] }),
+    index('mark_sequence').on(table.sequence),
+    index('mark_expiry').on(table.expiresAt),
+    index('mark_client').on(table.clientId),
+    check('mark_kind', sql`${table.kind} IN ('jti', 'family')`),
+  ],
+)
 
 /** Refusals and changes, keyed in time order. */
 export const auditEvent = sqliteTable('audit_event', {

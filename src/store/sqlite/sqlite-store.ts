@@ -11,7 +11,9 @@ import { writeBackup } from './backup.ts'
 import { createClientStore } from './client-store.ts'
 import { type Changed, type Connection, createConnection, read } from './connection.ts'
 import { eq, sql } from './drizzle.ts'
+import { createFamilyStore } from './family-store.ts'
 import { createKeyStore } from './key-store.ts'
+import { createMarkSetter, createMarkStore } from './mark-store.ts'
 import { readMigrationState } from './migrate.ts'
 import { type OpenOptions, openDatabase } from './open.ts'
 import { createResourceStore } from './resource-store.ts'
@@ -35,12 +37,15 @@ export function openSqliteStore(
   const sqlite = openDatabase(path, { ...options, now: clock.nowMilliseconds() })
   const acts = new ActQueue(sqlite, clock, options.events ?? {})
   const connection = createConnection(sqlite, acts, clock)
+  const setMark = createMarkSetter(connection)
   return {
     ...createRegistryStore(connection),
     ...createResourceStore(connection),
     ...createClientStore(connection),
     ...createKeyStore(connection),
     ...createTokenStore(connection),
+    ...createFamilyStore(connection, setMark),
+    ...createMarkStore(connection, setMark),
     ...createAuditStore(connection),
     ...createWholeStore(connection, path),
   }
@@ -48,7 +53,10 @@ export function openSqliteStore(
 
 function createRegistryStore(connection: Connection): RegistryStore {
   const { db } = connection
-  const selectIssuer = db.select({ issuer: installation.issuer }).from(installation).prepare()
+  const selectInstallation = db
+    .select({ issuer: installation.issuer, tokensAfter: installation.tokensAfter })
+    .from(installation)
+    .prepare()
   const selectImported = db
     .select({ argon2id: clientSecret.argon2id })
     .from(clientSecret)
@@ -59,12 +67,13 @@ function createRegistryStore(connection: Connection): RegistryStore {
   const readHead = (): RegistryHead => {
     // The sequence first: see `Read`.
     const sequence = connection.readSequence()
-    const issuer = selectIssuer.get()?.issuer
+    const { issuer, tokensAfter } = selectInstallation.get() ?? {}
     const importedCost = parseArgonHash(selectImported.get()?.argon2id ?? '')
     return {
       sequence,
       ...(issuer === undefined || issuer === null ? {} : { issuer }),
       ...(importedCost === undefined ? {} : { importedCost }),
+      ...(tokensAfter === undefined || tokensAfter === null ? {} : { tokensAfter }),
     }
   }
 

@@ -1,16 +1,22 @@
 import type { IssuanceRecord } from '../../audit/event.ts'
+import { ulidFloor } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
+import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
 import type { TokenStore } from '../../token/token-store.ts'
 import { type Connection, read } from './connection.ts'
 import { eq, sql } from './drizzle.ts'
+import { createFamilyChanges } from './family-store.ts'
 import { issuance } from './schema.ts'
 
-export function createTokenStore({ db, sqlite, acts }: Connection): TokenStore {
+export function createTokenStore(connection: Connection): TokenStore {
+  const { db, sqlite, acts } = connection
   const { placeholder } = sql
+  const changeFamily = createFamilyChanges(connection)
   // By hand and by position: this runs for every token, and drizzle takes as long to hand the values over as SQLite to write them.
   const insert = sqlite.prepare(
-    `INSERT INTO issuance (jti, client_id, subject, grant_type, secret_id, audience, scope, kid, expires_at, request_id, address)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO issuance (jti, client_id, subject, grant_type, secret_id, audience, scope, kid, expires_at, request_id, address,
+       family_id, refresh_generation)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   )
   const byJti = db
     .select()
@@ -18,13 +24,18 @@ export function createTokenStore({ db, sqlite, acts }: Connection): TokenStore {
     .where(eq(issuance.jti, placeholder('jti')))
     .prepare()
 
+  const live = sqlite.prepare(
+    'SELECT count(*) AS count, max(expires_at) AS last FROM issuance WHERE jti >= ? AND client_id = ? AND expires_at > ?',
+  )
+
   return {
-    recordIssuance: (record, sequence) =>
+    recordIssuance: (record, sequence, change) =>
       acts.submit({
-        single: true,
+        single: change === undefined || change.kind === 'retry',
         run: (batch) => {
           // The fence. The write lock is held, so nothing can move between here and COMMIT.
           if (batch.sequence !== sequence) return false
+          if (change !== undefined && !changeFamily(change)) return false
           const { changes } = insert.run(...toValues(record))
           // Somebody's trigger may have swallowed it.
           if (changes !== 1) throw new StoreUnavailable('the record of a token was not written')
@@ -35,6 +46,13 @@ export function createTokenStore({ db, sqlite, acts }: Connection): TokenStore {
       read(() => {
         const row = byJti.get({ jti })
         return row === undefined ? undefined : toIssuanceRecord(row)
+      }),
+    readLiveTokens: (clientId, now) =>
+      read(() => {
+        // No token lives longer than that, so none of before it is alive.
+        const from = ulidFloor(now - longestTokenLifeMilliseconds)
+        const row = live.get(from, clientId, Math.floor(now / 1000)) as { count: number; last: number | null }
+        return row.last === null ? { count: 0 } : { count: row.count, lastExpiresAt: row.last }
       }),
   }
 }
@@ -52,17 +70,22 @@ function toValues(record: IssuanceRecord): (string | number | null)[] {
     expiresAt,
     requestId,
     address,
+    familyId = null,
+    refreshGeneration = null,
   } = record
   const other = subject === clientId ? null : subject
-  return [jti, clientId, other, grantType, secretId, audience, scope, kid, expiresAt, requestId, address]
+  const origin = [requestId, address, familyId, refreshGeneration]
+  return [jti, clientId, other, grantType, secretId, audience, scope, kid, expiresAt, ...origin]
 }
 
 export function toIssuanceRecord(row: typeof issuance.$inferSelect): IssuanceRecord {
-  const { subject, scope, requestId, ...rest } = row
+  const { subject, scope, requestId, familyId, refreshGeneration, ...rest } = row
   return {
     ...rest,
     requestId: `req_${requestId.replace(/^req_/, '')}`,
     subject: subject ?? row.clientId,
     ...(scope === null ? {} : { scope }),
+    ...(familyId === null ? {} : { familyId }),
+    ...(refreshGeneration === null ? {} : { refreshGeneration }),
   }
 }

@@ -1,0 +1,151 @@
+import type { FamilyEndReason, Origin } from '../../audit/event.ts'
+import { ulidCeiling, ulidMilliseconds } from '../../lib/id.ts'
+import { StoreUnavailable } from '../../lib/store-error.ts'
+import type { RefreshFamily } from '../../token/family.ts'
+import type { FamilyChange, FamilyEnding, FamilyStore } from '../../token/family-store.ts'
+import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
+import type { Batch } from './act-queue.ts'
+import { type Connection, read } from './connection.ts'
+import type { SetMark } from './mark-store.ts'
+import type { refreshFamily } from './schema.ts'
+
+type Row = {
+  // Statements by hand hand over the columns by their names in the table.
+  [Column in keyof typeof refreshFamily.$inferSelect as SnakeCase<Column>]: (typeof refreshFamily.$inferSelect)[Column]
+}
+
+type SnakeCase<Name extends string> = Name extends `${infer First}${infer Rest}`
+  ? First extends Lowercase<First>
+    ? `${First}${SnakeCase<Rest>}`
+    : `_${Lowercase<First>}${SnakeCase<Rest>}`
+  : ''
+
+/** Makes the change to a family that goes with a token, inside the act that records it. @returns whether the family was still so */
+export type ChangeFamily = (change: FamilyChange) => boolean
+
+/** By hand, as the record of a token is: these statements run for every refresh. */
+export function createFamilyChanges({ sqlite, clock }: Connection): ChangeFamily {
+  const insert = sqlite.prepare(
+    `INSERT INTO refresh_family (family_id, client_id, subject, audience, scope, seed, generation, generation_at,
+       root_version, expires_at, family_expires_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  )
+  // The compare-and-set: of all who present the ticket of one generation, one changes the row.
+  const rotate = sqlite.prepare(
+    `UPDATE refresh_family SET generation = generation + 1, generation_at = ?, root_version = ?, expires_at = ?
+     WHERE family_id = ? AND generation = ? AND end_reason IS NULL AND expires_at > ?`,
+  )
+  const findCurrent = sqlite
+    .prepare(
+      'SELECT 1 FROM refresh_family WHERE family_id = ? AND generation = ? AND end_reason IS NULL AND expires_at > ?',
+    )
+    .pluck()
+
+  // Between the decision and its act a process may be paused for an hour.
+  const latest = (at: number): number => Math.max(at, clock.nowMilliseconds())
+
+  return (change) => {
+    switch (change.kind) {
+      case 'start': {
+        const { changes } = insert.run(...toValues(change.family))
+        if (changes !== 1) throw new StoreUnavailable('a refresh family was not written')
+        return true
+      }
+      case 'rotate': {
+        const { at, rootVersion, expiresAt, familyId, generation } = change
+        return rotate.run(at, rootVersion, expiresAt, familyId, generation, latest(at)).changes === 1
+      }
+      case 'retry': {
+        const now = latest(change.at)
+        return now < change.until && findCurrent.get(change.familyId, change.generation, now) !== undefined
+      }
+    }
+  }
+}
+
+export function createFamilyStore(connection: Connection, setMark: SetMark): FamilyStore {
+  const { sqlite, acts, clock } = connection
+  const byId = sqlite.prepare('SELECT * FROM refresh_family WHERE family_id = ?')
+  const end = sqlite.prepare(
+    `UPDATE refresh_family SET ended_at = ?, end_reason = ?, expires_at = min(expires_at, ?)
+     WHERE family_id = ? AND end_reason IS NULL`,
+  )
+  const firstUse = sqlite.prepare(
+    `SELECT jti, request_id, address FROM issuance WHERE family_id = ? AND refresh_generation = ? ORDER BY jti LIMIT 1`,
+  )
+  const count = sqlite
+    .prepare(
+      `SELECT count(*) FROM refresh_family WHERE client_id = ? AND end_reason IS NULL AND expires_at > ? AND family_id > ?`,
+    )
+    .pluck()
+  const prune = sqlite.prepare(
+    'DELETE FROM refresh_family WHERE family_id IN (SELECT family_id FROM refresh_family WHERE expires_at < ? LIMIT ?)',
+  )
+
+  const find = (familyId: string): RefreshFamily | undefined => {
+    const row = byId.get(familyId) as Row | undefined
+    return row === undefined ? undefined : toFamily(row)
+  }
+
+  const findFirstUse = (familyId: string, generation: number | undefined): (Origin & { at: number }) | undefined => {
+    const row = generation === undefined ? undefined : firstUse.get(familyId, generation)
+    if (row === undefined) return undefined
+    const { jti, request_id, address } = row as { jti: string; request_id: string; address: string }
+    return { requestId: `req_${request_id.replace(/^req_/, '')}`, address, at: ulidMilliseconds(jti) }
+  }
+
+  const endFamily = ({ familyId, ifGeneration, ifSequence, event }: FamilyEnding, batch: Batch): boolean => {
+    if (ifSequence !== undefined && batch.sequence !== ifSequence) return false
+    const family = find(familyId)
+    if (family === undefined || (ifGeneration !== undefined && family.generation !== ifGeneration)) return false
+    const now = clock.nowMilliseconds()
+    if (end.run(now, event.reason, now, familyId).changes !== 1) return false
+    const used = findFirstUse(familyId, event.presentedGeneration)
+    connection.writeEvent(used === undefined ? event : { ...event, firstUse: used })
+    const expiresAt = now + longestTokenLifeMilliseconds
+    setMark({ kind: 'family', id: familyId, clientId: family.clientId, expiresAt }, batch)
+    return true
+  }
+
+  return {
+    findFamily: (familyId) => read(() => find(familyId)),
+    endFamily: (ending) => acts.submit({ single: false, run: (batch) => endFamily(ending, batch) }),
+    countFamilies: (clientId, { now, bornAfter }) =>
+      read(() => count.get(clientId, now, ulidCeiling(bornAfter)) as number),
+    pruneFamilies: (before, limit) => acts.submit({ single: true, run: () => prune.run(before, limit).changes }),
+  }
+}
+
+function toValues(family: RefreshFamily): (string | number | Buffer | null)[] {
+  const { familyId, clientId, subject, audience, scopes, seed, generation, generationAt, rootVersion } = family
+  return [
+    familyId,
+    clientId,
+    subject === clientId ? null : subject,
+    audience,
+    scopes.length === 0 ? null : scopes.join(' '),
+    Buffer.from(seed),
+    generation,
+    generationAt,
+    rootVersion,
+    family.expiresAt,
+    family.familyExpiresAt,
+  ]
+}
+
+function toFamily(row: Row): RefreshFamily {
+  return {
+    familyId: row.family_id,
+    clientId: row.client_id,
+    subject: row.subject ?? row.client_id,
+    audience: row.audience,
+    scopes: row.scope === null ? [] : row.scope.split(' '),
+    seed: row.seed,
+    generation: row.generation,
+    generationAt: row.generation_at,
+    rootVersion: row.root_version,
+    expiresAt: row.expires_at,
+    familyExpiresAt: row.family_expires_at,
+    ...(row.end_reason === null ? {} : { end: row.end_reason as FamilyEndReason }),
+  }
+}

@@ -1,0 +1,51 @@
+import type { FamilyEnded } from '../audit/event.ts'
+import type { RefreshFamily } from './family.ts'
+
+/** What the issuance of a token does to a refresh family, in the act that records the token. */
+export type FamilyChange =
+  | { readonly kind: 'start'; readonly family: RefreshFamily }
+  | {
+      /** The ticket of a generation is used: the next one begins at `at`. */
+      readonly kind: 'rotate'
+      readonly familyId: string
+      readonly generation: number
+      readonly rootVersion: number
+      readonly at: number
+      readonly expiresAt: number
+    }
+  | {
+      /** The ticket before the current generation is presented once more, which it may be until `until`. */
+      readonly kind: 'retry'
+      readonly familyId: string
+      readonly generation: number
+      readonly at: number
+      readonly until: number
+    }
+
+/** Whose word ends a family, and on what it is based. */
+export interface FamilyEnding {
+  readonly familyId: string
+  /** Nothing happens unless the family is still at this generation. */
+  readonly ifGeneration?: number
+  /** Nothing happens unless the registry is still at this sequence: a client that is no longer one ends nothing. */
+  readonly ifSequence?: number
+  readonly event: FamilyEnded
+}
+
+/** Where refresh families lie. Changes that go with a token are made by `TokenStore.recordIssuance`. */
+export interface FamilyStore {
+  /** @throws StoreUnavailable */
+  findFamily(familyId: string): Promise<RefreshFamily | undefined>
+  /**
+   * Ends a family for ever, and with it its access tokens, by a mark. For a generation that was used, the record names who
+   * used it first, as far as that is still known.
+   *
+   * @returns whether it ended now: not when it had ended already, or a condition does not hold
+   * @throws StoreUnavailable
+   */
+  endFamily(ending: FamilyEnding): Promise<boolean>
+  /** How many families of a client, started after a moment, can still be used at another. @throws StoreUnavailable */
+  countFamilies(clientId: string, moments: { readonly now: number; readonly bornAfter: number }): Promise<number>
+  /** Deletes a small batch of families that died before a moment. @returns how many. @throws StoreUnavailable */
+  pruneFamilies(before: number, limit: number): Promise<number>
+}
