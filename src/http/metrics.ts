@@ -22,6 +22,7 @@ export interface Gauges {
 export class Metrics {
   readonly registry = new Registry()
   readonly tokensIssued: Counter<'grant_type' | 'alg'>
+  readonly refreshRetries: Counter
   readonly refusals: Counter<'reason'>
   readonly requests: Histogram<'route' | 'status'>
   readonly commitActs: Histogram
@@ -35,6 +36,11 @@ export class Metrics {
       name: 'mayfly_tokens_issued_total',
       help: 'Access tokens handed out',
       labelNames: ['grant_type', 'alg'],
+      registers,
+    })
+    this.refreshRetries = new Counter({
+      name: 'mayfly_refresh_retries_total',
+      help: 'Refresh tokens that were presented again inside the window and got the same successor',
       registers,
     })
     this.refusals = new Counter({
@@ -71,8 +77,9 @@ export class Metrics {
   }
 
   /** Counts a token that was handed out. */
-  countIssued(grantType: GrantType, alg: SigningAlg): void {
+  countIssued(grantType: GrantType, { alg, isRetry }: { alg: SigningAlg; isRetry: boolean }): void {
     this.tokensIssued.inc({ grant_type: grantType, alg })
+    if (isRetry) this.refreshRetries.inc()
   }
 
   /** Counts a refusal. */

@@ -73,7 +73,7 @@ export async function answerToken(
   })
 
   noteUse(endpoint, facts)
-  endpoint.metrics.countIssued(grantType, issued.alg)
+  endpoint.metrics.countIssued(grantType, issued)
   return answerJson(record, tokenResponse(issued))
 }
 

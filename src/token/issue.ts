@@ -52,6 +52,8 @@ export interface IssuedToken {
   readonly scope: string | undefined
   readonly alg: SigningAlg
   readonly refreshToken?: string
+  /** Whether that refresh token had been handed out before. */
+  readonly isRetry: boolean
 }
 
 /** The registry as the token was decided on. */
@@ -110,7 +112,8 @@ export class TokenIssuer {
     )
     if (!recorded) return undefined
     const refreshToken = planned === undefined ? {} : { refreshToken: planned.ticket }
-    return { accessToken, lifetimeSeconds, scope: claims.scope, alg: signer.alg, ...refreshToken }
+    const isRetry = order.redemption?.use === 'retry'
+    return { accessToken, lifetimeSeconds, scope: claims.scope, alg: signer.alg, isRetry, ...refreshToken }
   }
 
   #planTicket(order: TokenOrder, { ticketKeys }: Fence): PlannedTicket | undefined {

@@ -90,7 +90,7 @@ describe('the metadata', () => {
     const { server } = await startWithClient()
     const { json } = await request(`${server.url}/.well-known/oauth-authorization-server`)
     expect(json.issuer).toBe(server.issuer)
-    expect(json.grant_types_supported).toEqual(['client_credentials'])
+    expect(json.grant_types_supported).toEqual(['client_credentials', 'refresh_token'])
     expect(json.token_endpoint_auth_methods_supported).toEqual(['client_secret_basic', 'client_secret_post'])
     for (const value of Object.values(json)) expect(value).not.toEqual([])
     expect(Object.values(json)).not.toContain(null)

@@ -11,6 +11,7 @@ import { StoreUnavailable } from '../../src/lib/store-error.ts'
 import type { Store } from '../../src/store/store.ts'
 import { makeFirstRing } from '../support/ring.ts'
 import { ManualClock } from '../support/server.ts'
+import { testFamilyStore } from './family-store.ts'
 import { testKeyStore } from './key-store.ts'
 
 /** How the suite gets at one kind of store. Everything that it opens is closed with the test. */
@@ -578,6 +579,7 @@ export function testStore(name: string, under: StoreUnderTest): void {
   })
 
   testKeyStore(name, under)
+  testFamilyStore(name, under)
 
   describe(`${name}: as a whole`, () => {
     it('finds nothing wrong with itself', async () => {

@@ -1,5 +1,5 @@
 /** Opening the file: everything that can be wrong with it is said in one sentence, before anything is changed. */
-import { closeSync, existsSync, fsyncSync, openSync, statfsSync, statSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, openSync, readSync, statfsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import Database from 'better-sqlite3'
 import { makeFolder } from '../../lib/make-folder.ts'
@@ -19,6 +19,8 @@ export interface OpenOptions {
 // A connection waits this long, on the event loop, for another process's lock; the act queue tries again around it.
 const busyMilliseconds = 20
 const busyMillisecondsAtStart = 5_000
+// For how many pauses of `busyMilliseconds` a journal may be that of a process that makes the file.
+const journalLooks = 50
 // 3.51.3 mends a race that could corrupt a WAL database (https://sqlite.org/wal.html, "the WAL-reset bug").
 const oldestSqlite = [3, 51, 3] as const
 const journalLimitBytes = 64 * 1024 * 1024
@@ -81,11 +83,35 @@ function checkSurroundings(path: string): void {
       `${path} lies on ${network}, whose locks SQLite cannot rely on: put the database on a local disk`,
     )
   }
-  if (existsSync(`${path}-journal`)) {
+  if (hasForeignJournal(path)) {
     throw new StoreOpenError(
       `${path}-journal lies beside the database but is not part of it (its journal is ${path}-wal): restore a backup of this database, or move that file away if you know that it is foreign`,
     )
   }
+}
+
+// A new file has such a journal for a moment, until it is in WAL mode: another process may be making it just now. One of a
+// file that is no longer new goes away by itself then, or is none of ours.
+function hasForeignJournal(path: string): boolean {
+  const pause = new Int32Array(new SharedArrayBuffer(4))
+  for (let looks = 0; existsSync(`${path}-journal`); looks += 1) {
+    if (!isWal(path)) return false
+    if (looks === journalLooks) return true
+    Atomics.wait(pause, 0, 0, busyMilliseconds)
+  }
+  return false
+}
+
+// The write version in the header: 2 is WAL (https://sqlite.org/fileformat2.html, section 1.3.3).
+function isWal(path: string): boolean {
+  const header = Buffer.alloc(19)
+  const file = openSync(path, 'r')
+  try {
+    readSync(file, header, 0, header.length, 0)
+  } finally {
+    closeSync(file)
+  }
+  return header[18] === 2
 }
 
 function prepare(sqlite: Database.Database, path: string, options: OpenOptions): Database.Database {

@@ -125,8 +125,6 @@ export const agreements: Readonly<Record<string, readonly string[]>> = {
   '400 unsupported_grant_type': [
     'grant: password',
     'grant: authorization_code',
-    'grant: refresh_token',
-    'grant: refresh_token without a token',
     'grant: implicit',
     'grant: jwt-bearer',
     'grant: token-exchange',

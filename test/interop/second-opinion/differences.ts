@@ -25,6 +25,13 @@ const requests: readonly Difference[] = [
     ids: ['grant: not allowed to the client'],
   },
   {
+    mayfly: '400 unauthorized_client',
+    peer: '400 unsupported_grant_type',
+    reason: 'Mayfly has refresh tokens, for clients that are registered for them; here neither side gives any',
+    see: 'RFC 6749 §5.2',
+    ids: ['grant: refresh_token', 'grant: refresh_token without a token'],
+  },
+  {
     mayfly: '400 unsupported_grant_type',
     peer: '401 invalid_client',
     reason: 'no order of checks is given; Mayfly looks at form and grant type before it looks for the client',
