@@ -1,0 +1,58 @@
+/** Whoever runs the commands, in a process of its own as far as the database goes: clients are disabled, offboarded, enabled. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { generateSecret } from '../../src/client/client-secret.ts'
+import type { Store } from '../../src/store/store.ts'
+import type { Random } from '../rollover/random.ts'
+import type { Stage, TortureClient } from './actor.ts'
+import type { Admin } from './history.ts'
+
+const by = 'cli:rig'
+
+export class Operator {
+  readonly #stage: Stage
+  readonly #store: Store
+  readonly #random: Random
+
+  constructor(stage: Stage, store: Store, random: Random) {
+    this.#stage = stage
+    this.#store = store
+    this.#random = random
+  }
+
+  async run(): Promise<void> {
+    while (!this.#stage.isOver()) {
+      await pause(this.#random.between(300, 1_500))
+      const client = this.#random.pick(this.#stage.clients)
+      if (this.#random.unit() < 0.6) await this.#disable(client)
+      else await this.#offboard(client)
+      await pause(this.#random.between(0, 400))
+      await this.#do('enable', client, () => this.#store.setClientStatus(client.clientId, 'active', by))
+    }
+  }
+
+  async #disable(client: TortureClient): Promise<void> {
+    await this.#do('disable', client, () => this.#store.setClientStatus(client.clientId, 'disabled', by))
+  }
+
+  // Its secrets are gone; the one that it has is brought back, so that it can go on when it is enabled.
+  async #offboard(client: TortureClient): Promise<void> {
+    await this.#do('disable', client, () => this.#store.setClientStatus(client.clientId, 'disabled', by))
+    const { secretId, sha256, secret } = generateSecret()
+    await this.#store.createSecret(client.clientId, { kind: 'generated', secretId, sha256 }, by)
+    client.authorization = basic(client.clientId, secret.reveal())
+  }
+
+  async #do(kind: Admin['kind'], client: TortureClient, change: () => Promise<unknown>): Promise<void> {
+    const start = this.#stage.now()
+    const outcome = await change().then(
+      () => 'ok' as const,
+      () => 'unknown' as const,
+    )
+    this.#stage.record({ kind, client: client.clientId, start, end: this.#stage.now(), outcome })
+  }
+}
+
+/** The value of an `Authorization` header. */
+export function basic(clientId: string, secret: string): string {
+  return `Basic ${Buffer.from(`${clientId}:${secret}`).toString('base64')}`
+}

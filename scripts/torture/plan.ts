@@ -1,0 +1,24 @@
+/** How much is done to a server, and by how many. */
+export interface Plan {
+  readonly seed: string
+  /** SIGKILLs. */
+  readonly cycles: number
+  /** Server processes on one database; one is killed at a time. */
+  readonly servers: number
+  readonly clients: number
+  /** Workloads that ask at the same time, each with families of its own. */
+  readonly actors: number
+  /** The run ends after that, however many cycles are missing. */
+  readonly maxMinutes: number
+}
+
+export const api = 'https://api.example.test'
+
+/** Settings of the servers: nothing expires by itself, so that whatever ends was ended. */
+export const environment = {
+  MAYFLY_REFRESH_TOKEN_IDLE_TTL: '6h',
+  MAYFLY_REFRESH_TOKEN_MAX_TTL: '24h',
+  MAYFLY_REFRESH_RETRY_WINDOW: '1h',
+  MAYFLY_ACCESS_TOKEN_TTL: '1h',
+  MAYFLY_LOG_LEVEL: 'warn',
+} as const
