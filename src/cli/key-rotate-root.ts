@@ -33,6 +33,7 @@ export const keyRotateRoot: Command = {
     }
     return printObject({ root_version: root.version, signing_keys: keys.map((key) => key.kid) }, [
       '',
+      'Refresh tokens of before no longer verify: clients that have one begin anew.',
       'Whoever knew the old root and has a copy of the database from before now has the signing keys too. If that may be,',
       `also run \`${context.program} key revoke ${keys[0]?.kid ?? 'KID'} --fresh\`. Destroy backups of before now, or keep them as closely as the keys.`,
     ])

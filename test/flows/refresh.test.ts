@@ -1,6 +1,8 @@
 /** The refresh token grant, black box: RFC 6749 section 6, RFC 9700 section 4.14. */
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { ClientSettings } from '../../src/client/client.ts'
+import { mayfly } from '../support/process.ts'
 import {
   addClient,
   addResource,
@@ -327,6 +329,70 @@ describe('a refresh token', () => {
     expect(new Set(replies.map((reply) => reply.status))).toEqual(new Set([200]))
     expect(new Set(replies.map((reply) => reply.json.refresh_token)).size).toBe(1)
     expect(await endings(server)).toEqual([])
+  })
+})
+
+describe('a client whose tokens were ended', () => {
+  it('waits for the next second that counts instead of getting a token that is dead at birth', async () => {
+    const server = await startTestServer()
+    await addResource(server.store)
+    const client = await addClient(server.store, 'billing', refreshing)
+    await server.store.setClientStatus('billing', 'disabled', 'cli:test')
+    await server.store.setClientStatus('billing', 'active', 'cli:test')
+    const { tokensAfter = 0 } = (await server.store.findClient('billing')).value ?? {}
+    const started = performance.now()
+    const reply = await requestToken(server, { grant_type: 'client_credentials' }, { authorization: client.basic })
+    expect(reply.status).toBe(200)
+    expect(performance.now() - started).toBeLessThan(3_500)
+    expect(Number(claimsOf(String(reply.json.access_token)).iat) * 1000).toBeGreaterThan(tokensAfter)
+  })
+
+  it('is told to come again when the clock is too far behind that second', async () => {
+    const { server, begin, clock } = await start()
+    clock.advance(3_600)
+    await begin()
+    clock.step(-3_600)
+    await server.store.setClientStatus('billing', 'disabled', 'cli:test')
+    await server.store.setClientStatus('billing', 'active', 'cli:test')
+    const early = await begin()
+    expect(early).toMatchObject({ status: 503, json: { error: 'temporarily_unavailable' } })
+    expect(early.headers.get('retry-after')).toBe('1')
+    clock.step(3_603)
+    expect((await begin()).status).toBe(200)
+  })
+})
+
+describe('a refresh token and the root key', () => {
+  const setUp = async () => {
+    const { server, client, clock, begin } = await start()
+    const begun = await begin()
+    await server.stop()
+    const cwd = server.folder
+    const again = async (env: Readonly<Record<string, string>> = {}): Promise<(token: unknown) => Promise<Reply>> => {
+      const next = await startTestServer({ clock, folder: cwd, env })
+      return (token) =>
+        requestToken(
+          next,
+          { grant_type: 'refresh_token', refresh_token: String(token) },
+          { authorization: client.basic },
+        )
+    }
+    return { cwd, token: begun.json.refresh_token, again }
+  }
+
+  it('goes on when the root is wrapped under another master key', async () => {
+    const { cwd, token, again } = await setUp()
+    const file = join(cwd, 'keys/new.key')
+    expect((await mayfly(['key', 'rewrap', '--new-master-key', file], { cwd })).code).toBe(0)
+    const refresh = await again({ MAYFLY_MASTER_KEY_FILE: file })
+    expect((await refresh(token)).status).toBe(200)
+  })
+
+  it('is dead when the root is replaced, and its family is left to expire', async () => {
+    const { cwd, token, again } = await setUp()
+    expect((await mayfly(['key', 'rotate-root'], { cwd })).code).toBe(0)
+    const refresh = await again()
+    expect((await refresh(token)).json).toEqual(invalidGrant)
   })
 })
 
