@@ -1,6 +1,6 @@
 /** Several programs on the same work, in turn: rounds in shuffled order, medians, and ratios between them. */
 import { cpuMicroseconds, demandMicroseconds, memoryMb } from './kernel.ts'
-import { type LoadGenerator, type LoadRequest, requireSuccess } from './load.ts'
+import { type ChainedJob, type LoadGenerator, type LoadJob, type LoadRequest, requireSuccess } from './load.ts'
 import type { Bench, Cell } from './scenario.ts'
 import type { Server } from './stage.ts'
 import { median, shuffle } from './statistics.ts'
@@ -95,12 +95,33 @@ export function runningServer(
   requests: readonly LoadRequest[],
   name: string,
 ): Running {
-  const { pid, url } = server
+  const { url } = server
+  return underLoad(server, generator, name, (seconds) => ({ kind: 'closed', url, requests, connections, seconds }))
+}
+
+/** A server whose clients each follow a chain of refresh tokens. */
+export function refreshingServer(
+  server: Server,
+  generator: LoadGenerator,
+  chain: Pick<ChainedJob, 'begin' | 'refresh'>,
+  name: string,
+): Running {
+  const { url } = server
+  return underLoad(server, generator, name, (seconds) => ({ kind: 'chained', url, ...chain, connections, seconds }))
+}
+
+function underLoad(
+  server: Server,
+  generator: LoadGenerator,
+  name: string,
+  toJob: (seconds: number) => LoadJob,
+): Running {
+  const { pid } = server
   return {
     pid,
     measure: async (seconds) => {
       const [cpu, demand] = [cpuMicroseconds(pid), demandMicroseconds(pid)]
-      const load = await generator.run({ kind: 'closed', url, requests, connections, seconds })
+      const load = await generator.run(toJob(seconds))
       const count = requireSuccess(load, name)
       return {
         perSecond: count / load.seconds,

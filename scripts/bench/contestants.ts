@@ -3,14 +3,17 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { type Contestant, runningServer } from './compare.ts'
 import { ask, type LoadRequest } from './load.ts'
-import { type Alg, apis, Installation, sendOnce, tokenRequest, verifyToken } from './mayfly.ts'
+import { type Alg, apis, Installation, refreshForm, sendOnce, tokenRequest, verifyToken } from './mayfly.ts'
 import type { Bench } from './scenario.ts'
 import type { SignatureJob, SignatureResult } from './servers/bare-signature.ts'
 import type { Server } from './stage.ts'
 
 const servers = join(import.meta.dirname, 'servers')
 const peerSecret = randomBytes(32).toString('base64url')
-const peerRequest = tokenRequest('billing', peerSecret)
+export const peerRequest = tokenRequest('billing', peerSecret)
+/** Begins a chain of refresh tokens, and goes on with it. */
+export const peerBegin: LoadRequest = { ...peerRequest, path: '/bench/refresh-token' }
+export const peerRefresh: LoadRequest = { ...peerRequest, body: refreshForm }
 
 /** Whether a program is kept on one core, or has the whole machine. */
 export type Cores = 'one' | 'all'
@@ -31,7 +34,8 @@ export function mayfly(alg: Alg, cores: Cores): Contestant {
   }
 }
 
-function startPeer(bench: Bench, args: readonly string[], cores: Cores): Promise<Server> {
+/** Starts oidc-provider, with the arguments of its program. */
+export function startPeer(bench: Bench, args: readonly string[], cores: Cores): Promise<Server> {
   return bench.stage.serve({
     args: [join(servers, 'oidc-provider.ts'), ...args],
     core: coreOf(bench, cores),

@@ -1,7 +1,7 @@
 /** The load generator: a process of its own, so that its work is not booked on a server. Does one job a message. */
 import { Agent, request } from 'node:http'
 import autocannon, { type Client } from 'autocannon'
-import type { ClosedJob, LoadJob, LoadRequest, LoadResult, PacedJob, SequentialJob } from './load.ts'
+import type { ChainedJob, ClosedJob, LoadJob, LoadRequest, LoadResult, PacedJob, SequentialJob } from './load.ts'
 import { quantile, sort } from './statistics.ts'
 
 const replyMilliseconds = 30_000
@@ -132,8 +132,59 @@ async function runSequential({ url, requests }: SequentialJob): Promise<LoadResu
   return { ...tally.result(), replies }
 }
 
+/** The newest token of each connection, by the server that gave it. */
+const chains = new Map<string, string[]>()
+
+async function runChained(job: ChainedJob): Promise<LoadResult> {
+  const agent = new Agent({ keepAlive: true, maxSockets: job.connections })
+  const chain = chains.get(job.url) ?? (await beginChains(agent, job))
+  chains.set(job.url, chain)
+  const tally = new Tally()
+  const until = performance.now() + job.seconds * 1000
+  await Promise.all(chain.map((_, place) => followChain(agent, job, { chain, place, until, tally })))
+  agent.destroy()
+  return tally.result()
+}
+
+async function beginChains(agent: Agent, { url, begin, connections }: ChainedJob): Promise<string[]> {
+  const chain: string[] = []
+  while (chain.length < connections) chain.push(tokenOf(await send(agent, url, begin, true)))
+  return chain
+}
+
+interface Link {
+  readonly chain: string[]
+  readonly place: number
+  readonly until: number
+  readonly tally: Tally
+}
+
+async function followChain(agent: Agent, { url, refresh }: ChainedJob, link: Link): Promise<void> {
+  const { chain, place, until, tally } = link
+  while (performance.now() < until) {
+    const started = performance.now()
+    try {
+      const body = `${refresh.body}&refresh_token=${chain[place]}`
+      const reply = await send(agent, url, { ...refresh, body }, true)
+      tally.note(reply.status, performance.now() - started)
+      chain[place] = tokenOf(reply)
+    } catch {
+      tally.noteError()
+      return
+    }
+  }
+}
+
+function tokenOf({ status, text }: Reply): string {
+  const [, , body] = JSON.parse(text) as [number, unknown, string]
+  const { refresh_token: token } = JSON.parse(body) as { refresh_token?: string }
+  if (token === undefined) throw new Error(`no refresh token, but ${status}: ${body}`)
+  return token
+}
+
 function run(job: LoadJob): Promise<LoadResult> {
   if (job.kind === 'closed') return runClosed(job)
+  if (job.kind === 'chained') return runChained(job)
   return job.kind === 'paced' ? runPaced(job) : runSequential(job)
 }
 

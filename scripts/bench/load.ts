@@ -31,6 +31,21 @@ export interface PacedJob {
   readonly seconds: number
 }
 
+/**
+ * Each connection follows a chain of refresh tokens, and asks again as soon as it has the next one. A chain goes on from one
+ * job to the next of the same server.
+ */
+export interface ChainedJob {
+  readonly kind: 'chained'
+  readonly url: string
+  /** Begins a chain: its reply has the first `refresh_token`. */
+  readonly begin: LoadRequest
+  /** Goes on with it; the token is added to the form. */
+  readonly refresh: LoadRequest
+  readonly connections: number
+  readonly seconds: number
+}
+
 /** One request at a time, in this order; each reply is kept. */
 export interface SequentialJob {
   readonly kind: 'sequential'
@@ -38,7 +53,7 @@ export interface SequentialJob {
   readonly requests: readonly LoadRequest[]
 }
 
-export type LoadJob = ClosedJob | PacedJob | SequentialJob
+export type LoadJob = ClosedJob | ChainedJob | PacedJob | SequentialJob
 
 export interface LoadResult {
   readonly seconds: number

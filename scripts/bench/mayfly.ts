@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import Database from 'better-sqlite3'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import { generateSecret } from '../../src/client/client-secret.ts'
+import { makeUlid } from '../../src/lib/id.ts'
 import type { LoadRequest } from './load.ts'
 import type { Server, Stage } from './stage.ts'
 
@@ -21,6 +22,9 @@ export type Alg = keyof typeof apis
 
 const scope = 'invoices:read'
 export const tokenForm = new URLSearchParams({ grant_type: 'client_credentials', scope }).toString()
+
+/** Goes on with a refresh token, which is added to it. */
+export const refreshForm = new URLSearchParams({ grant_type: 'refresh_token', scope }).toString()
 
 /** A request for a token, with the credentials in the header. */
 export function tokenRequest(clientId: string, secret: string): LoadRequest {
@@ -65,9 +69,26 @@ export class Installation {
   }
 
   /** Registers a client; returns its request for a token. */
-  async addClient(name: string, alg: Alg = 'ES256'): Promise<LoadRequest> {
-    const made = await this.run('client', 'create', name, '--audience', apis[alg], '--scope', scope)
+  async addClient(name: string, alg: Alg = 'ES256', more: readonly string[] = []): Promise<LoadRequest> {
+    const made = await this.run('client', 'create', name, '--audience', apis[alg], '--scope', scope, ...more)
     return tokenRequest(name, String(made.client_secret))
+  }
+
+  /** Registers a service that may ask about tokens of a resource; returns a request with its credentials. */
+  async addIntrospector(name: string, uri: string): Promise<LoadRequest> {
+    const made = await this.run('client', 'create', name, '--introspects', uri)
+    return tokenRequest(name, String(made.client_secret))
+  }
+
+  /** Gives a client many refresh families, in one transaction. The server must not run. */
+  fillFamilies(clientId: string, count: number, grant: { readonly audience: string; readonly scope: string }): void {
+    const sqlite = new Database(join(this.folder, 'data/mayfly.db'))
+    try {
+      sqlite.transaction(() => insertFamilies(sqlite, clientId, count, grant))()
+      sqlite.pragma('wal_checkpoint(TRUNCATE)')
+    } finally {
+      sqlite.close()
+    }
   }
 
   /**
@@ -123,6 +144,26 @@ function insertClients(sqlite: Database.Database, count: number, chosen: Readonl
     if (known !== undefined) requests.push(tokenRequest(clientId, known.secret.reveal()))
   }
   return requests
+}
+
+function insertFamilies(
+  sqlite: Database.Database,
+  clientId: string,
+  count: number,
+  { audience, scope: granted }: { readonly audience: string; readonly scope: string },
+): void {
+  const insert = sqlite.prepare(
+    `INSERT INTO refresh_family (family_id, client_id, audience, scope, seed, generation, generation_at, root_version,
+       expires_at, family_expires_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)`,
+  )
+  // As if they had been begun one after the other in the last hour, and refreshed some times each.
+  const hour = 3_600_000
+  const now = Date.now()
+  for (let i = 0; i < count; i += 1) {
+    const at = now - hour + Math.floor((i * hour) / count)
+    insert.run(makeUlid(at), clientId, audience, granted, randomBytes(16), i % 40, at, at + 2 * hour, at + 24 * hour)
+  }
 }
 
 /** Sends one request. @throws Error unless it is answered with success */

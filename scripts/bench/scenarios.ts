@@ -2,7 +2,9 @@ import type { Scenario } from './scenario.ts'
 import { clients } from './scenarios/clients.ts'
 import { enumeration } from './scenarios/enumeration.ts'
 import { flood } from './scenarios/flood.ts'
+import { introspection } from './scenarios/introspection.ts'
 import { memory } from './scenarios/memory.ts'
+import { families, refresh } from './scenarios/refresh.ts'
 import { restart } from './scenarios/restart.ts'
 import { start } from './scenarios/start.ts'
 import { es256, jwks, metadata, rs256, rs256AllCores } from './scenarios/throughput.ts'
@@ -14,10 +16,13 @@ export const scenarios: readonly Scenario[] = [
   rs256AllCores,
   jwks,
   metadata,
+  refresh,
+  introspection,
   flood,
   enumeration,
   start,
   restart,
   clients,
+  families,
   memory,
 ]

@@ -1,6 +1,8 @@
 /**
  * oidc-provider as its users run it. `memory ALG`: its own in-memory adapter and JWT access tokens, which it signs and
- * does not store. `sqlite FILE`: opaque tokens, each a row that is durable before the reply.
+ * does not store. `sqlite FILE`: opaque tokens, each a row that is durable before the reply. `opaque`: opaque tokens in memory.
+ *
+ * It gives refresh tokens to people alone; `POST /bench/refresh-token` makes one as if somebody had logged in.
  */
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
@@ -20,7 +22,7 @@ async function makeKey(alg: 'ES256' | 'RS256'): Promise<object> {
 
 function resourceServer(): object {
   const token = { scope: scopes, audience: api, accessTokenTTL: 300 }
-  if (kind === 'sqlite') return { ...token, accessTokenFormat: 'opaque' }
+  if (kind !== 'memory') return { ...token, accessTokenFormat: 'opaque' }
   return { ...token, accessTokenFormat: 'jwt', jwt: { sign: { alg: argument } } }
 }
 
@@ -41,13 +43,16 @@ const provider = new Provider(url, {
     {
       client_id: 'billing',
       client_secret: process.env.BENCH_SECRET,
-      grant_types: ['client_credentials'],
-      redirect_uris: [],
-      response_types: [],
+      grant_types: ['client_credentials', 'refresh_token', 'authorization_code'],
+      redirect_uris: ['https://billing.example.com/callback'],
+      response_types: ['code'],
     },
   ],
-  scopes: scopes.split(' '),
-  ttl: { ClientCredentials: 300 },
+  // Without that scope it has no refresh tokens at all.
+  scopes: [...scopes.split(' '), 'offline_access'],
+  ttl: { ClientCredentials: 300, AccessToken: 300, RefreshToken: 86_400, Grant: 86_400 },
+  rotateRefreshToken: true,
+  findAccount: (_context: unknown, accountId: string) => ({ accountId, claims: () => ({ sub: accountId }) }),
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
@@ -59,5 +64,24 @@ const provider = new Provider(url, {
     },
   },
 })
+provider.use(async (context, next) => {
+  if (context.path === '/bench/refresh-token') context.body = { refresh_token: await makeRefreshToken() }
+  else await next()
+})
+
+async function makeRefreshToken(): Promise<string> {
+  const client = await provider.Client.find('billing')
+  const accountId = randomUUID()
+  const grant = new provider.Grant({ accountId, clientId: 'billing' })
+  grant.addResourceScope(api, scopes)
+  const grantId = await grant.save()
+  const token = { accountId, client, grantId, gty: 'authorization_code', scope: scopes, resource: api }
+  return new provider.RefreshToken({
+    ...token,
+    expiresWithSession: false,
+    authTime: Math.floor(Date.now() / 1000),
+  }).save()
+}
+
 provider.on('server_error', (_context, error) => process.stderr.write(`oidc-provider: ${error.message}\n`))
 provider.listen(port, '127.0.0.1', () => process.stdout.write(`oidc-provider listening on ${url}\n`))
