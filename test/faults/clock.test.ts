@@ -1,54 +1,17 @@
-/**
- * Steps of the machine's clock. libfaketime moves wall time under a running server; the monotonic clock stays true, as
- * it does when ntpd or a person steps a real one.
- */
-import { existsSync, renameSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+/** Steps of the machine's clock under a running server. What they do to its keys is in `ring-clock.test.ts`. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { openStore } from '../../src/store/open-store.ts'
 import { AcknowledgedLog } from '../support/acknowledged.ts'
 import { type Installation, makeInstallation } from '../support/installation.ts'
-import { mayflyJson, type ServerProcess, serve, temporaryFolder } from '../support/process.ts'
+import { mayflyJson, type ServerProcess, serve } from '../support/process.ts'
 import { createRandom, seed } from '../support/seed.ts'
 import { basic, claimsOf, type Reply, request, requestToken } from '../support/server.ts'
+import { SteppedClock } from '../support/stepped-clock.ts'
 
-const library = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1'
 const grant = { grant_type: 'client_credentials' }
 const hour = 3600
 const ttlSeconds = 300
-
-/** A clock that can be set. */
-class SteppedClock {
-  readonly #file = join(temporaryFolder(), 'offset')
-  offset = 0
-
-  constructor() {
-    if (!existsSync(library)) throw new Error('these tests need faketime: install it with apt-get')
-    this.step(0)
-  }
-
-  /** What a process has in its environment to live by this clock. */
-  get env(): Readonly<Record<string, string>> {
-    return {
-      LD_PRELOAD: library,
-      FAKETIME_TIMESTAMP_FILE: this.#file,
-      FAKETIME_NO_CACHE: '1',
-      FAKETIME_DONT_FAKE_MONOTONIC: '1',
-    }
-  }
-
-  /** Sets the clock this many seconds off the true one. */
-  step(seconds: number): void {
-    this.offset = seconds
-    writeFileSync(`${this.#file}.new`, `${seconds < 0 ? '' : '+'}${seconds}\n`)
-    renameSync(`${this.#file}.new`, this.#file)
-  }
-
-  nowSeconds(): number {
-    return Math.floor(Date.now() / 1000) + this.offset
-  }
-}
 
 interface Stepped {
   readonly installation: Installation

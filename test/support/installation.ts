@@ -16,12 +16,15 @@ export interface Installation {
   readonly env: Readonly<Record<string, string>>
 }
 
-/** Makes one; it is gone with the test. */
-export async function makeInstallation(cwd = temporaryFolder()): Promise<Installation> {
-  const prepared = await prepareApp(parseSettings({}, cwd), { log: silentLog })
+/** Makes one; it is gone with the test. `settings` are for each of its processes, for its keys remember the longest. */
+export async function makeInstallation(
+  cwd = temporaryFolder(),
+  settings: Readonly<Record<string, string>> = {},
+): Promise<Installation> {
+  const prepared = await prepareApp(parseSettings(settings, cwd), { log: silentLog })
   await addResource(prepared.store)
   const { basic } = await addClient(prepared.store, 'job')
   await prepared.close()
-  const env = { MAYFLY_ISSUER: 'http://127.0.0.1:9' }
+  const env = { MAYFLY_ISSUER: 'http://127.0.0.1:9', ...settings }
   return { cwd, place: join(cwd, 'data/mayfly.db'), authorization: basic, env }
 }
