@@ -2,10 +2,13 @@ import { chmodSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
+import { prepareApp } from '../../src/app.ts'
 import type { Finding } from '../../src/cli/doctor-checks.ts'
 import { generateSecret } from '../../src/client/client-secret.ts'
-import { type Finished, mayfly, temporaryFolder } from '../support/process.ts'
-import { addClient, addResource, getToken, startTestServer, type TestServer } from '../support/server.ts'
+import { parseSettings } from '../../src/config.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { type Finished, mayfly, mayflyJson, temporaryFolder } from '../support/process.ts'
+import { addClient, addResource, getToken, ManualClock, startTestServer, type TestServer } from '../support/server.ts'
 
 const hour = 3_600_000
 
@@ -132,6 +135,19 @@ describe('doctor', () => {
     const again = await examine(server, '--reset-calendar')
     expect(again.ended).toMatchObject({ code: 1, stdout: '' })
     expect(again.ended.stderr).toContain('nothing was changed')
+  })
+
+  it('finds a first start whose clock was ahead, however soon it was killed, and sets its keys back', async () => {
+    const cwd = temporaryFolder()
+    const clock = new ManualClock(Date.now() + 5000 * 24 * hour)
+    const prepared = await prepareApp(parseSettings({}, cwd), { log: silentLog, clock })
+    await prepared.close()
+    const found = await mayfly(['doctor', '--json'], { cwd })
+    expect(found.code).toBe(1)
+    expect(found.stdout).toMatch(/behind what the database has seen/)
+    expect((await mayfly(['doctor', '--reset-calendar'], { cwd })).code).toBe(0)
+    const keys = await mayflyJson<{ published_at: string }[]>(['key', 'list'], { cwd })
+    for (const key of keys) expect(Date.parse(key.published_at)).toBeLessThanOrEqual(Date.now())
   })
 
   it('refuses where there is no database', async () => {

@@ -150,7 +150,7 @@ export function testKeyStore(name: string, under: StoreUnderTest): void {
       expect(await store.changeRing(rotation(momentAt(100), more), by)).toBe(false)
       expect(await store.listKeys()).toEqual(keys)
       expect(await store.readRegistrySequence()).toBe(sequence)
-      expect(await markOf(store)).toEqual({ highWater: 0, running: 0, resets: 0 })
+      expect(await markOf(store)).toEqual({ highWater: start, running: 0, resets: 0 })
       expect((await store.listAudit({ limit: 1 }))[0]?.type).toBe('key.staged')
     })
 
@@ -225,6 +225,14 @@ export function testKeyStore(name: string, under: StoreUnderTest): void {
       expect((await store.listAudit({ limit: 1 }))[0]).toMatchObject({ type: 'key.rotation_requested', kid: 'one' })
     })
 
+    it('are asked again when the first request came from a clock that was ahead', async () => {
+      const { store } = await create()
+      await store.requestRotation('one', momentAt(86_400), by)
+      expect(await store.requestRotation('one', momentAt(20), by)).toBe(true)
+      expect(await find(store, 'one')).toMatchObject({ rotationRequestedAt: start + 20_000 })
+      expect(await store.listAudit({ type: 'key.rotation_requested', limit: 10 })).toHaveLength(2)
+    })
+
     it('are not asked to rotate unless they are active', async () => {
       const { store } = await create()
       const before = await store.readRegistrySequence()
@@ -261,26 +269,29 @@ export function testKeyStore(name: string, under: StoreUnderTest): void {
   })
 
   describe(`${name}: the mark of both clocks`, () => {
+    it('is where the first keys are dated: a first start whose clock was ahead can be seen', async () => {
+      const { store } = await create()
+      expect(await markOf(store)).toEqual({ highWater: start, running: 0, resets: 0 })
+    })
+
     it('only ever rises, and moves no sequence', async () => {
       const { store, clock } = await create()
       const other = await under.openOther(store, clock)
       const before = await store.readRegistrySequence()
-      expect(await store.noteRingMark({ highWater: 50, running: 7, resets: 0 })).toEqual({
-        highWater: 50,
-        running: 7,
-        resets: 0,
-      })
-      const risen = { highWater: 50, running: 9, resets: 0 }
-      expect(await other.noteRingMark({ highWater: 40, running: 9, resets: 0 })).toEqual(risen)
+      const highWater = start + 50
+      const first = { highWater, running: 7, resets: 0 }
+      expect(await store.noteRingMark(first)).toEqual(first)
+      const risen = { ...first, running: 9 }
+      expect(await other.noteRingMark({ highWater: highWater - 10, running: 9, resets: 0 })).toEqual(risen)
       expect(await markOf(store)).toEqual(risen)
       expect(await store.readRegistrySequence()).toBe(before)
     })
 
     it('does not rise by what a paused process writes', async () => {
       const { store, clock } = await create()
-      const late = store.noteRingMark({ highWater: 50, running: 7, resets: 0 })
+      const late = store.noteRingMark({ highWater: start + 50, running: 7, resets: 0 })
       clock.advance(1.001)
-      expect(await late).toEqual({ highWater: 0, running: 0, resets: 0 })
+      expect(await late).toEqual({ highWater: start, running: 0, resets: 0 })
     })
 
     it('is set back by a reset, with a record, and by nothing of before it', async () => {

@@ -88,6 +88,9 @@ export function createKeyStore(connection: Connection): KeyStore {
         .run()
     }
     for (const key of keys.signingKeys) db.insert(signingKey).values(toRow(key)).run()
+    // A first start whose clock is far ahead must not look right to those who come after.
+    const highWater = Math.max(0, ...keys.signingKeys.map((key) => key.publishedAt))
+    raiseMark({ highWater, running: 0, resets: readMark().resets })
     return {
       value: true,
       events: [
@@ -173,7 +176,8 @@ export function createKeyStore(connection: Connection): KeyStore {
     const where = and(eq(signingKey.kid, kid), eq(signingKey.state, 'active'))
     const row = db.select().from(signingKey).where(where).get()
     if (row === undefined) return { value: false, events: [] }
-    if (row.rotationRequestedAt !== null) return { value: true, events: [] }
+    // A request of a clock that was ahead would be heard when everybody is.
+    if (row.rotationRequestedAt !== null && row.rotationRequestedAt <= at.now) return { value: true, events: [] }
     db.update(signingKey).set({ rotationRequestedAt: at.now }).where(where).run()
     return { value: true, events: [{ type: 'key.rotation_requested', kid }] }
   }
