@@ -24,21 +24,33 @@ export const keyRewrap: Command = {
     const { checkMasterKey } = await import('../key/provision.ts')
     const { unwrapRootKey, wrapRootKey } = await import('../key/root-key.ts')
     const { masterKeyFile } = context.settings
-    const old = checkMasterKey(readMasterKey(masterKeyFile), material, masterKeyFile)
     const present = readMasterKey(file)
-    if (present !== undefined && Buffer.compare(present, old) === 0) {
-      throw new CommandFailure(`${file} holds the master key that is in force: give the path of another, or of none`)
+    // Also when a try before was killed after its act: then the old key opens nothing any more.
+    if (present !== undefined && opensRoots(present)) {
+      throw new CommandFailure(
+        `${file} holds the master key that is in force and nothing was changed: set MAYFLY_MASTER_KEY_FILE to it, or give the path of another, or of none`,
+      )
     }
+    const old = checkMasterKey(readMasterKey(masterKeyFile), material, masterKeyFile)
     const fresh = present ?? createMasterKey(file)
     const { storeId } = material
     const roots = material.rootKeys.map((root) => wrapRootKey(unwrapRootKey(root, old, storeId), fresh, storeId))
-    if (!(await store.rewrapRoots(roots, context.actor))) {
-      throw new CommandFailure('the root key changed meanwhile and nothing was done: try again')
+    if (!(await store.rewrapRoots({ from: material.rootKeys, to: roots }, context.actor))) {
+      throw new CommandFailure('the root key or its master key changed meanwhile and nothing was done: try again')
     }
     return printObject({ new_master_key_file: file, old_master_key_file: masterKeyFile, root_keys: roots.length }, [
       '',
       `From now on the database opens with ${file} alone: set MAYFLY_MASTER_KEY_FILE to it, or put it in the old one's place, before`,
       'the next start. Servers that run go on. Keep the old file as long as you keep backups of before now; then destroy it.',
     ])
+
+    function opensRoots(master: Uint8Array): boolean {
+      try {
+        checkMasterKey(master, material, file)
+        return true
+      } catch {
+        return false
+      }
+    }
   },
 }

@@ -28,8 +28,9 @@ export const keyRotateRoot: Command = {
       const pkcs8 = decryptPrivateKey(old, storeId, kid, encryptedPrivateKey)
       return { kid, encryptedPrivateKey: encryptPrivateKey(root, storeId, kid, pkcs8) }
     })
-    if (!(await store.replaceRoot(wrapRootKey(root, master, storeId), keys, context.actor))) {
-      throw new CommandFailure('the ring changed meanwhile and nothing was done: try again')
+    const replacement = { from: material.rootKeys, root: wrapRootKey(root, master, storeId), keys }
+    if (!(await store.replaceRoot(replacement, context.actor))) {
+      throw new CommandFailure('the ring or its master key changed meanwhile and nothing was done: try again')
     }
     return printObject({ root_version: root.version, signing_keys: keys.map((key) => key.kid) }, [
       '',

@@ -73,19 +73,27 @@ export interface KeyStore {
    * @throws StoreUnavailable
    */
   resetCalendar(now: number, by: Actor): Promise<void>
-  /** Replaces how root keys are wrapped. @returns whether they are still the same roots. @throws StoreUnavailable */
-  rewrapRoots(roots: readonly WrappedRootKey[], by: Actor): Promise<boolean>
+  /**
+   * Replaces how root keys are wrapped, `from` as it was read: whoever was told meanwhile which file opens them stays right.
+   *
+   * @returns whether they were still so; nothing changes otherwise
+   * @throws StoreUnavailable
+   */
+  rewrapRoots(change: Record<'from' | 'to', readonly WrappedRootKey[]>, by: Actor): Promise<boolean>
   /**
    * Puts a new root in the place of all others, with the published keys encrypted under it.
    *
-   * @returns whether the keys given are still those that are published; nothing changes otherwise
+   * @returns whether the others were still as they were read, and the keys given are those that are published; nothing
+   *   changes otherwise
    * @throws StoreUnavailable
    */
-  replaceRoot(
-    root: WrappedRootKey,
-    keys: readonly (EncryptedKeyOf & { readonly kid: string })[],
-    by: Actor,
-  ): Promise<boolean>
+  replaceRoot(change: RootReplacement, by: Actor): Promise<boolean>
 }
 
-type EncryptedKeyOf = Pick<StoredSigningKey, 'encryptedPrivateKey'>
+/** A new root key, and all that lies under it. */
+export interface RootReplacement {
+  /** The root keys that it takes the place of, as they were read. */
+  readonly from: readonly WrappedRootKey[]
+  readonly root: WrappedRootKey
+  readonly keys: readonly Pick<StoredSigningKey, 'kid' | 'encryptedPrivateKey'>[]
+}

@@ -359,6 +359,25 @@ describe('key rewrap', () => {
     )
   })
 
+  it('says which key is in force when it is run again after it was done', async () => {
+    const { server, json, run } = await start()
+    const path = join(server.folder, 'keys/next.key')
+    await json('key', 'rewrap', '--new-master-key', path)
+    const again = await run('key', 'rewrap', '--new-master-key', path)
+    expect(again).toMatchObject({ code: 1, stdout: '' })
+    expect(again.stderr).toContain(`${path} holds the master key that is in force and nothing was changed`)
+  })
+
+  it('F31 has one winner when two are run at once: what the other was told is an error', async () => {
+    const { server, run } = await start()
+    const ended = await Promise.all(['a', 'b'].map((name) => run('key', 'rewrap', '--new-master-key', `${name}.key`)))
+    const codes = ended.map(({ code }) => code)
+    expect(codes.toSorted()).toEqual([0, 1])
+    const masterKey = join(server.folder, codes[0] === 0 ? 'a.key' : 'b.key')
+    const opened = await mayfly(['doctor'], { cwd: server.folder, env: { MAYFLY_MASTER_KEY_FILE: masterKey } })
+    expect(opened.stdout).toContain(`${masterKey} opens all 4 signing keys`)
+  })
+
   it('refuses the key that is in force, a missing option, and a key file that others can read', async () => {
     const { server, run } = await start()
     const same = await run('key', 'rewrap', '--new-master-key', 'keys/master.key')

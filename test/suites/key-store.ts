@@ -338,25 +338,39 @@ export function testKeyStore(name: string, under: StoreUnderTest): void {
     const roots = (...versions: readonly number[]) =>
       versions.map((version) => ({ version, wrapped: Buffer.from(`wrapped anew ${version}`) }))
 
+    const first = [{ version: 1, wrapped: Buffer.from('r') }]
+
     it('are wrapped anew as long as they are the same, with a record', async () => {
       const { store } = await create()
-      expect(await store.rewrapRoots(roots(1), by)).toBe(true)
+      expect(await store.rewrapRoots({ from: first, to: roots(1) }, by)).toBe(true)
       expect((await store.readKeys())?.rootKeys).toEqual(roots(1))
       expect((await store.listAudit({ limit: 1 }))[0]).toMatchObject({ type: 'root.rewrapped', rootVersion: 1 })
       const before = await store.readRegistrySequence()
-      for (const others of [roots(2), roots(1, 2), roots()]) expect(await store.rewrapRoots(others, by)).toBe(false)
+      for (const others of [roots(2), roots(1, 2), roots()]) {
+        expect(await store.rewrapRoots({ from: roots(1), to: others }, by)).toBe(false)
+        expect(await store.rewrapRoots({ from: others, to: roots(1) }, by)).toBe(false)
+      }
       expect((await store.readKeys())?.rootKeys).toEqual(roots(1))
       expect(await store.readRegistrySequence()).toBe(before)
     })
 
+    it('are not wrapped anew, nor replaced, by whoever read them before somebody else wrapped them anew', async () => {
+      const { store } = await create()
+      await store.rewrapRoots({ from: first, to: roots(1) }, by)
+      const before = [await store.readKeys(), await store.readRegistrySequence()]
+      const late = [{ version: 1, wrapped: Buffer.from('by another') }]
+      expect(await store.rewrapRoots({ from: first, to: late }, by)).toBe(false)
+      expect(await store.replaceRoot({ from: first, root: second, keys: encrypted('one', 'two') }, by)).toBe(false)
+      expect([await store.readKeys(), await store.readRegistrySequence()]).toEqual(before)
+    })
+
+    const second = { version: 2, wrapped: Buffer.from('second') }
     const encrypted = (...kids: readonly string[]) =>
       kids.map((kid) => ({ kid, encryptedPrivateKey: Buffer.from(`anew ${kid}`) }))
 
     it('are replaced together with every published private half, and the old one is gone', async () => {
       const { store } = await create()
-      expect(await store.replaceRoot({ version: 2, wrapped: Buffer.from('second') }, encrypted('two', 'one'), by)).toBe(
-        true,
-      )
+      expect(await store.replaceRoot({ from: first, root: second, keys: encrypted('two', 'one') }, by)).toBe(true)
       const material = await store.readKeys()
       expect(material?.rootKeys).toEqual([{ version: 2, wrapped: Buffer.from('second') }])
       for (const key of material?.signingKeys ?? []) {
@@ -370,14 +384,17 @@ export function testKeyStore(name: string, under: StoreUnderTest): void {
     it('are not replaced when the published keys are others, or the version is taken', async () => {
       const { store } = await create()
       const before = [await store.readKeys(), await store.readRegistrySequence()]
-      const second = { version: 2, wrapped: Buffer.from('second') }
-      expect(await store.replaceRoot(second, encrypted('one'), by)).toBe(false)
-      expect(await store.replaceRoot(second, encrypted('one', 'two', 'three'), by)).toBe(false)
-      expect(await store.replaceRoot(second, encrypted('one', 'other'), by)).toBe(false)
-      expect(await store.replaceRoot({ ...second, version: 1 }, encrypted('one', 'two'), by)).toBe(false)
+      expect(await store.replaceRoot({ from: first, root: second, keys: encrypted('one') }, by)).toBe(false)
+      expect(await store.replaceRoot({ from: first, root: second, keys: encrypted('one', 'two', 'three') }, by)).toBe(
+        false,
+      )
+      expect(await store.replaceRoot({ from: first, root: second, keys: encrypted('one', 'other') }, by)).toBe(false)
+      expect(
+        await store.replaceRoot({ from: first, root: { ...second, version: 1 }, keys: encrypted('one', 'two') }, by),
+      ).toBe(false)
       expect([await store.readKeys(), await store.readRegistrySequence()]).toEqual(before)
       await store.changeRing(rotation(momentAt(100)), by)
-      expect(await store.replaceRoot(second, encrypted('one', 'two'), by)).toBe(false)
+      expect(await store.replaceRoot({ from: first, root: second, keys: encrypted('one', 'two') }, by)).toBe(false)
     })
 
     it.each(['root_key', 'audit_event'])('F18 are not replaced by half when an insert into %s fails', async (table) => {
@@ -385,7 +402,9 @@ export function testKeyStore(name: string, under: StoreUnderTest): void {
       const before = await store.readKeys()
       const repair = await under.breakInserts(store, table, 'statement')
       const second = { version: 2, wrapped: Buffer.from('second') }
-      await expect(store.replaceRoot(second, encrypted('one', 'two'), by)).rejects.toBeInstanceOf(StoreUnavailable)
+      await expect(
+        store.replaceRoot({ from: first, root: second, keys: encrypted('one', 'two') }, by),
+      ).rejects.toBeInstanceOf(StoreUnavailable)
       await repair()
       expect(await store.readKeys()).toEqual(before)
     })

@@ -1,6 +1,13 @@
 import { z } from 'zod/mini'
 import type { Change, ChangeRecord } from '../../audit/event.ts'
-import type { FirstKeys, KeyMaterial, KeyStore, RememberedTiming, RingChange } from '../../key/key-store.ts'
+import type {
+  FirstKeys,
+  KeyMaterial,
+  KeyStore,
+  RememberedTiming,
+  RingChange,
+  RootReplacement,
+} from '../../key/key-store.ts'
 import type { RingMark, RingMoment } from '../../key/ring-clock.ts'
 import type { WrappedRootKey } from '../../key/root-key.ts'
 import { isSigningAlg } from '../../key/signer.ts'
@@ -213,32 +220,27 @@ export function createKeyStore(connection: Connection): KeyStore {
     return { value: undefined, events: [{ type: 'calendar.reset', detail: { before: highWater, after: now } }] }
   }
 
-  const rewrap = (roots: readonly WrappedRootKey[]): Changed<boolean> => {
-    const stored = selectRoots.all().map((root) => root.version)
-    if (stored.join() !== roots.map((root) => root.version).join()) return { value: false, events: [] }
-    for (const { version, wrapped } of roots) {
+  const areStored = (roots: readonly WrappedRootKey[]): boolean => {
+    const stored = selectRoots.all()
+    return areSame(stored, roots) && stored.every(({ wrapped }, i) => wrapped.equals(roots[i]?.wrapped ?? erased))
+  }
+
+  const rewrap = ({ from, to }: Record<'from' | 'to', readonly WrappedRootKey[]>): Changed<boolean> => {
+    if (!areStored(from) || !areSame(from, to)) return { value: false, events: [] }
+    for (const { version, wrapped } of to) {
       db.update(rootKey)
         .set({ wrapped: Buffer.from(wrapped) })
         .where(eq(rootKey.version, version))
         .run()
     }
-    return { value: true, events: roots.map(({ version }) => ({ type: 'root.rewrapped', rootVersion: version })) }
+    return { value: true, events: to.map(({ version }) => ({ type: 'root.rewrapped', rootVersion: version })) }
   }
 
-  const replaceRoot = (
-    { version, wrapped }: WrappedRootKey,
-    keys: readonly { readonly kid: string; readonly encryptedPrivateKey: Uint8Array }[],
-  ): Changed<boolean> => {
+  const replaceRoot = ({ from, root: { version, wrapped }, keys }: RootReplacement): Changed<boolean> => {
     const kids = selectPublished.all().map((key) => key.kid)
-    const known = selectRoots.all().map((root) => root.version)
-    if (
-      kids.toSorted().join() !==
-        keys
-          .map((key) => key.kid)
-          .toSorted()
-          .join() ||
-      known.includes(version)
-    ) {
+    const given = keys.map((key) => key.kid)
+    const isTaken = from.some((root) => root.version === version)
+    if (isTaken || !areStored(from) || kids.toSorted().join() !== given.toSorted().join()) {
       return { value: false, events: [] }
     }
     db.insert(rootKey)
@@ -287,8 +289,8 @@ export function createKeyStore(connection: Connection): KeyStore {
       })
     },
     resetCalendar: (now, by) => connection.change(by, () => resetCalendar(now)),
-    rewrapRoots: (roots, by) => connection.change(by, () => rewrap(roots)),
-    replaceRoot: (root, keys, by) => connection.change(by, () => replaceRoot(root, keys)),
+    rewrapRoots: (change, by) => connection.change(by, () => rewrap(change)),
+    replaceRoot: (change, by) => connection.change(by, () => replaceRoot(change)),
   }
 }
 
@@ -314,6 +316,10 @@ function momentOf(state: KeyState, { now, running, wall }: RingMoment): Partial<
     case 'compromised':
       return { compromisedAt: now, encryptedPrivateKey: erased }
   }
+}
+
+function areSame(some: readonly WrappedRootKey[], others: readonly WrappedRootKey[]): boolean {
+  return some.map(({ version }) => version).join() === others.map(({ version }) => version).join()
 }
 
 function falseIfMoved(error: unknown): false {
