@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { RingChange } from '../../src/key/key-store.ts'
 import type { RingMoment } from '../../src/key/ring-clock.ts'
-import type { KeyState, SigningKeyFacts, StoredSigningKey } from '../../src/key/signing-key.ts'
+import { type KeyState, keyStates, type SigningKeyFacts, type StoredSigningKey } from '../../src/key/signing-key.ts'
 import { StoreUnavailable } from '../../src/lib/store-error.ts'
 import type { Store } from '../../src/store/store.ts'
 import { makeToyKey } from '../support/ring-world.ts'
@@ -114,6 +114,33 @@ export function testKeyStore(name: string, under: StoreUnderTest): void {
         maxAgeSeconds: 30,
         maxTtlSeconds: 45,
       })
+    })
+
+    it('lets new keys remember the longest max-age over any number of emergencies, and no longer than that', async () => {
+      const { store } = await create()
+      await store.rememberTiming({ jwksMaxAgeSeconds: 7200, accessTokenMaxTtlSeconds: 60 }, by)
+      const shorter = { jwksMaxAgeSeconds: 30, accessTokenMaxTtlSeconds: 45 }
+      const published = async () => (await store.readKeys())?.signingKeys ?? []
+      for (let i = 1; i <= 3; i += 1) {
+        const moves = (await published()).map(({ kid, state }) => ({ kid, from: state, to: 'compromised' as const }))
+        const adds = (['active', 'staged'] as const).map((state) => ({ ...makeToyKey(), state }))
+        const at = momentAt(i * 100)
+        expect(await store.changeRing({ moves, adds, at, timing: shorter, reason: 'emergency_fresh' }, by)).toBe(true)
+        for (const key of await published()) expect(key).toMatchObject({ cachedSeconds: 7200, maxTtlSeconds: 45 })
+      }
+      // The last of those keys is gone with the fourth rotation.
+      const next = { staged: 'active', active: 'retiring', retiring: 'retired' } as const
+      for (const expected of [7200, 7200, 7200, 30]) {
+        const moves = (await published())
+          .map(({ kid, state }) => ({ kid, from: state, to: next[state as keyof typeof next] }))
+          .toSorted((a, b) => keyStates.indexOf(b.to) - keyStates.indexOf(a.to))
+        const fresh = makeToyKey()
+        await store.changeRing(
+          rotation(momentAt(9000), { moves, adds: [{ ...fresh, state: 'staged' }], timing: shorter }),
+          by,
+        )
+        expect(await find(store, fresh.kid)).toMatchObject({ cachedSeconds: expected, maxAgeSeconds: 30 })
+      }
     })
 
     it('erases the private half of a key that is retired or compromised, and keeps its public one', async () => {

@@ -124,7 +124,7 @@ export function createKeyStore(connection: Connection): KeyStore {
   const add = (
     key: RingChange['adds'][number],
     at: RingMoment,
-    { timing, reason, cachedSeconds }: RingChange & { cachedSeconds: number },
+    { timing, reason, cachedSeconds, maxAgeSeconds }: RingChange & { cachedSeconds: number; maxAgeSeconds: number },
   ): Event => {
     const { kid, alg, state } = key
     if (
@@ -143,7 +143,7 @@ export function createKeyStore(connection: Connection): KeyStore {
       publishedRunning: at.running,
       cachedSeconds,
       maxTtlSeconds: timing.accessTokenMaxTtlSeconds,
-      maxAgeSeconds: timing.jwksMaxAgeSeconds,
+      maxAgeSeconds,
       ...(state === 'active' ? { activatedAt: at.now } : {}),
     })
     db.insert(signingKey).values(row).run()
@@ -158,9 +158,12 @@ export function createKeyStore(connection: Connection): KeyStore {
     // What was published until now may be cached for so long.
     const ages = selectPublished.all().map((key) => key.maxAgeSeconds)
     const cachedSeconds = Math.max(change.timing.jwksMaxAgeSeconds, ...ages)
+    // Keys that leave before their time hand on what they remember: those copies may outlive the next change too.
+    const isEmergency = change.moves.some(({ to }) => to === 'compromised')
+    const maxAgeSeconds = isEmergency ? cachedSeconds : change.timing.jwksMaxAgeSeconds
     const { at } = change
     const moved = change.moves.map((each) => move(each, at, change))
-    const added = change.adds.map((each) => add(each, at, { ...change, cachedSeconds }))
+    const added = change.adds.map((each) => add(each, at, { ...change, cachedSeconds, maxAgeSeconds }))
     // No calendar shall ever be before what it has stamped, and every process counts running time from here.
     raiseMark({ highWater: at.now, running: at.running, resets: at.resets })
     return { value: true, events: [...moved, ...added] }
