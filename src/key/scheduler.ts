@@ -23,6 +23,10 @@ import type { KeyTiming } from './timing.ts'
 // RSA keys take up to a second to make: the next one is made before it is needed.
 const spareMilliseconds = 60_000
 
+// A process that dies again and again, each time before it has saved, would take no key any further. So it saves at first
+// after this time, then after twice as long each time, up to half of what may be lost.
+const firstSaveMilliseconds = 400
+
 export interface SchedulerParts {
   readonly store: KeyStore
   /** The ring as it was when the clock was started on its mark. */
@@ -40,6 +44,7 @@ export class KeyScheduler {
   readonly #parts: SchedulerParts
   readonly #spares = new Map<SigningAlg, Promise<NewSigningKey>>()
   #savedRunning: number
+  #saveAfter = firstSaveMilliseconds
   #seen: string
 
   constructor(parts: SchedulerParts) {
@@ -59,7 +64,7 @@ export class KeyScheduler {
     for (const transition of due) await this.#make(transition, ring)
     if (due.length > 0) this.#followChanges(await this.#parts.readRing())
     this.#prepare(ring, moment)
-    if (moment.running - this.#savedRunning >= saveMilliseconds / 2) await this.save()
+    if (moment.running - this.#savedRunning >= this.#saveAfter) await this.save()
   }
 
   /** Stores how far both clocks are. @throws StoreUnavailable */
@@ -68,6 +73,7 @@ export class KeyScheduler {
     const mark = clock.mark()
     clock.adopt(await store.noteRingMark(mark))
     this.#savedRunning = mark.running
+    this.#saveAfter = Math.min(2 * this.#saveAfter, saveMilliseconds / 2)
   }
 
   // At once, and after the own changes too: what runs before the ring is looked at again would be lost.

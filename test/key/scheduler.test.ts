@@ -175,6 +175,22 @@ describe('after a long time in which nothing ran, a ring', () => {
     expect(await statesOf(world)).toBe('retiring active staged')
   })
 
+  it('rotates although each of its processes is killed within seconds: half of what it ran counts, at the least', async () => {
+    const world = await createWorld()
+    await world.stop(0, 'killed')
+    await world.run(interval)
+    let ran = 0
+    while ((await statesOf(world)) === 'active staged') {
+      await world.start(0, usual)
+      for (let i = 0; i < 13; i += 1) await world.run(400)
+      await world.stop(0, 'killed')
+      ran += 13 * 400
+      expect(ran).toBeLessThan(2 * lead)
+    }
+    expect(ran).toBeGreaterThanOrEqual(lead)
+    expect(await statesOf(world)).toBe('retiring active staged')
+  })
+
   it('does nothing while a process that slept knows only that its wall clock jumped, and goes on at the next start', async () => {
     const world = await createWorld()
     await world.run(lead)
