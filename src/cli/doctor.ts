@@ -15,6 +15,7 @@ export const doctor: Command = {
     },
   ],
   example: 'mayfly doctor',
+  destroys: true,
   async run(context, _, options) {
     const view = await viewRing(context)
     if (options.resetCalendar === true) return resetCalendar(view.moment.wall, view.moment.now)
@@ -41,9 +42,10 @@ export const doctor: Command = {
       await context.confirm(
         `Set the calendar of the keys from ${timestamp(now)} back to ${timestamp(wall)}, if that is the right time?`,
       )
-      await view.store.resetCalendar(wall, context.actor)
+      const after = context.now()
+      await view.store.resetCalendar(after, context.actor)
       context.note(`Changed ${view.store.location}`)
-      return printList([{ before: timestamp(now), after: timestamp(wall) }], ['before', 'after'], '')
+      return printList([{ before: timestamp(now), after: timestamp(after) }], ['before', 'after'], '')
     }
   },
 }

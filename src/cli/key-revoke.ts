@@ -1,7 +1,7 @@
 import type { RingChange } from '../key/key-store.ts'
 import { leadLeftMilliseconds } from '../key/rotate.ts'
 import { signingAlgs } from '../key/signer.ts'
-import { isPublished, type SigningKeyFacts } from '../key/signing-key.ts'
+import type { SigningKeyFacts } from '../key/signing-key.ts'
 import { type Command, type CommandContext, CommandFailure } from './command.ts'
 import { changeRing, type OpenedRing, openRing } from './open-ring.ts'
 import { printObject, timestamp } from './print.ts'
@@ -31,23 +31,25 @@ export const keyRevoke: Command = {
   async run(context, [kid = ''], options) {
     const fresh = options.fresh === true
     const opened = await openRing(context)
-    const bad = findKey(await opened.store.listKeys(), kid)
+    const bad = findKey(await opened.store.listKeys(), kid, fresh)
     await context.confirm(
       fresh
         ? 'Distrust every signing key at once, and with it every token?'
         : `Distrust the ${bad.alg} key ${kid} and every token of it?`,
     )
     const plan = fresh ? await planFresh(opened, bad) : await planOne(opened, bad)
-    await changeRing(opened, { ...plan, reason: fresh ? 'emergency_fresh' : 'emergency' }, context)
-    return report(opened, plan, context)
+    const { now } = await changeRing(opened, { ...plan, reason: fresh ? 'emergency_fresh' : 'emergency' }, context)
+    return report(opened, plan, now, context)
   },
 }
 
-function findKey(keys: readonly SigningKeyFacts[], kid: string): SigningKeyFacts {
+// One that is revoked already is where it is learnt that the others must be too.
+function findKey(keys: readonly SigningKeyFacts[], kid: string, fresh: boolean): SigningKeyFacts {
   const found = keys.find((key) => key.kid === kid)
   if (found === undefined)
     throw new CommandFailure(`there is no key ${quote(kid)}: \`mayfly key list\` shows what there is`)
-  if (found.state === 'compromised') throw new CommandFailure(`the key ${kid} is revoked already: nothing was changed`)
+  if (found.state === 'compromised' && !fresh)
+    throw new CommandFailure(`the key ${kid} is revoked already: nothing was changed`)
   return found
 }
 
@@ -78,7 +80,7 @@ async function planOne({ ring, moment, timing }: OpenedRing, bad: SigningKeyFact
 async function planFresh({ ring }: OpenedRing, bad: SigningKeyFacts): Promise<Plan> {
   const { makeSigningKey } = await import('../key/make-key.ts')
   const { root, storeId } = ring.root
-  const all = [...ring.keys, ...(isPublished(bad.state) ? [] : [bad])]
+  const all = [...ring.keys, ...(bad.state === 'retired' ? [bad] : [])]
   const states = signingAlgs.flatMap((alg) => [
     { alg, state: 'active' as const },
     { alg, state: 'staged' as const },
@@ -93,19 +95,19 @@ async function planFresh({ ring }: OpenedRing, bad: SigningKeyFacts): Promise<Pl
   }
 }
 
-function report({ ring, moment }: OpenedRing, { moves, adds, unseen }: Plan, context: CommandContext) {
+function report({ ring }: OpenedRing, { moves, adds, unseen }: Plan, now: number, context: CommandContext) {
   const revoked = moves.filter((move) => move.to === 'compromised').map((move) => move.kid)
   const signing = [
     ...moves.filter((move) => move.to === 'active').map((move) => move.kid),
     ...adds.filter((key) => key.state === 'active').map((key) => key.kid),
   ]
   const maxAge = Math.max(0, ...ring.keys.map((key) => key.maxAgeSeconds))
-  const until = (seconds: number): string | null => timestamp(moment.now + seconds * 1000)
+  const until = (seconds: number): string | null => timestamp(now + seconds * 1000)
   const json = {
     revoked,
     signing,
     staged: adds.filter((key) => key.state === 'staged').map((key) => key.kid),
-    revoked_at: timestamp(moment.now),
+    revoked_at: timestamp(now),
     trusted_until_by_max_age: until(maxAge),
     trusted_until_by_libraries: until(Math.max(maxAge, libraryCacheSeconds)),
     unseen,

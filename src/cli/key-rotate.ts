@@ -16,13 +16,13 @@ export async function rotateNow(opened: OpenedRing, algs: readonly SigningAlg[],
   const adds = await Promise.all(
     algs.map(async (alg) => ({ ...(await makeSigningKey(root.root, root.storeId, alg)), state: 'staged' as const })),
   )
-  await changeRing(opened, { moves, adds, reason: 'command' }, context)
+  const { now } = await changeRing(opened, { moves, adds, reason: 'command' }, context)
   return pairs.map(({ active, staged }, i) => ({
     alg: active.alg,
     signs: staged.kid,
     retires: active.kid,
     staged: adds[i]?.kid ?? null,
-    at: timestamp(opened.moment.now),
+    at: timestamp(now),
   }))
 }
 

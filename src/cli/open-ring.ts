@@ -1,7 +1,7 @@
 import { keyTimingOf } from '../config.ts'
 import type { KeyMaterial, RingChange } from '../key/key-store.ts'
 import type { KeyRing } from '../key/ring.ts'
-import type { RingMoment } from '../key/ring-clock.ts'
+import type { RingClock, RingMoment } from '../key/ring-clock.ts'
 import { isSigningAlg, type SigningAlg, signingAlgs } from '../key/signer.ts'
 import type { SigningKeyFacts } from '../key/signing-key.ts'
 import type { KeyTiming } from '../key/timing.ts'
@@ -13,6 +13,8 @@ import { quote, textOption } from './values.ts'
 export interface RingView {
   readonly store: Store
   readonly material: KeyMaterial
+  readonly clock: RingClock
+  /** When it was read. */
   readonly moment: RingMoment
   readonly timing: KeyTiming
 }
@@ -36,8 +38,8 @@ export async function viewRing(context: CommandContext): Promise<RingView> {
   }
   const { RingClock } = await import('../key/ring-clock.ts')
   const { systemClock } = await import('../lib/clock.ts')
-  const moment = new RingClock(systemClock, material.ringMark).moment()
-  return { store, material, moment, timing: keyTimingOf(context.settings) }
+  const clock = new RingClock(systemClock, material.ringMark)
+  return { store, material, clock, moment: clock.moment(), timing: keyTimingOf(context.settings) }
 }
 
 /** @throws CommandFailure; KeyMaterialError when the master key is missing or does not open the ring */
@@ -75,12 +77,14 @@ export function findPair(
   return { active, staged }
 }
 
-/** Changes the ring. @throws CommandFailure when somebody else has changed it meanwhile */
+/** Changes the ring. @returns when that was. @throws CommandFailure when somebody else has changed it meanwhile */
 export async function changeRing(
-  { store, moment, timing }: RingView,
+  { store, clock, moment, timing }: RingView,
   change: Pick<RingChange, 'moves' | 'adds' | 'reason'>,
-  context: CommandContext,
-): Promise<void> {
-  if (await store.changeRing({ ...change, at: moment, timing }, context.actor)) return
+  { actor }: Pick<CommandContext, 'actor'>,
+): Promise<RingMoment> {
+  // Somebody may have thought about the answer for long. That counts for nothing but dates: nobody has published anything.
+  const at = { ...clock.moment(), running: moment.running }
+  if (await store.changeRing({ ...change, at, timing }, actor)) return at
   throw new CommandFailure('the ring changed meanwhile and nothing was done: `mayfly key list` shows it as it is now')
 }

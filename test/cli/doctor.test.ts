@@ -145,7 +145,7 @@ describe('doctor', () => {
     const found = await mayfly(['doctor', '--json'], { cwd })
     expect(found.code).toBe(1)
     expect(found.stdout).toMatch(/behind what the database has seen/)
-    expect((await mayfly(['doctor', '--reset-calendar'], { cwd })).code).toBe(0)
+    expect((await mayfly(['doctor', '--reset-calendar', '--yes'], { cwd })).code).toBe(0)
     const keys = await mayflyJson<{ published_at: string }[]>(['key', 'list'], { cwd })
     for (const key of keys) expect(Date.parse(key.published_at)).toBeLessThanOrEqual(Date.now())
   })

@@ -4,13 +4,17 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose'
 import { describe, expect, it } from 'vitest'
+import { changeRing } from '../../src/cli/open-ring.ts'
 import { createMasterKey } from '../../src/key/master-key-file.ts'
+import { RingClock } from '../../src/key/ring-clock.ts'
 import { type Finished, mayfly, mayflyJson } from '../support/process.ts'
+import { defaultTiming } from '../support/ring.ts'
 import {
   addClient,
   addResource,
   getToken,
   headerOf,
+  ManualClock,
   request,
   startTestServer,
   type TestClient,
@@ -291,6 +295,36 @@ describe('key revoke', () => {
     const fresh = await getToken(server, client)
     expect(report.unseen).toContain(headerOf(fresh).kid)
     expect(await verifies(server, fresh)).toBe(true)
+  })
+
+  it('with --fresh takes the kid of the key that was revoked before it was known how far it went', async () => {
+    const { kidOf, json, keys } = await start()
+    const bad = await kidOf('active')
+    await json('key', 'revoke', bad)
+    const left = (await keys()).filter((key) => key.kid !== bad).map((key) => key.kid)
+    const report = await json<{ revoked: string[] }>('key', 'revoke', bad, '--fresh')
+    expect(report.revoked.toSorted()).toEqual(left.toSorted())
+    expect(states(await keys())).toEqual(['active', 'compromised', 'compromised', 'compromised', 'staged'])
+  })
+})
+
+describe('key revoke, at a prompt', () => {
+  it('dates what it does by when it was confirmed, and counts no running time for that', async () => {
+    const { server, kidOf, keys } = await start()
+    const { store } = server
+    const material = await store.readKeys()
+    if (material === undefined) throw new Error('no keys')
+    const machine = new ManualClock(Date.now())
+    const clock = new RingClock(machine, material.ringMark)
+    const [moment, kid] = [clock.moment(), await kidOf('staged')]
+    machine.advance(600)
+    const change = { moves: [{ kid, from: 'staged', to: 'compromised' }], adds: [], reason: 'emergency' } as const
+    const at = await changeRing({ store, material, clock, moment, timing: defaultTiming }, change, {
+      actor: 'cli:test',
+    })
+    expect(at).toMatchObject({ now: moment.now + 600_000, running: moment.running })
+    const revoked = (await keys()).find((key) => key.kid === kid)?.compromised_at
+    expect(Date.parse(revoked ?? '')).toBe(moment.now + 600_000)
   })
 })
 
