@@ -41,7 +41,8 @@ export const keyRewrap: Command = {
     return printObject({ new_master_key_file: file, old_master_key_file: masterKeyFile, root_keys: roots.length }, [
       '',
       `From now on the database opens with ${file} alone: set MAYFLY_MASTER_KEY_FILE to it, or put it in the old one's place, before`,
-      'the next start. Servers that run go on. Keep the old file as long as you keep backups of before now; then destroy it.',
+      'the next start, and before the root is replaced. Servers that run go on until then. Keep the old file as long as you keep',
+      'backups of before now; then destroy it.',
     ])
 
     function opensRoots(master: Uint8Array): boolean {

@@ -136,13 +136,23 @@ export class KeyRingOpener {
   #unwrap(wrapped: WrappedRootKey, storeId: string): RootKey {
     try {
       return unwrapRootKey(wrapped, this.#master, storeId)
-    } catch (error) {
+    } catch {
       // Somebody may have replaced the master key since this process started.
-      const master = this.#options.rereadMasterKey?.()
-      if (master === undefined) throw error
+      return this.#unwrapAnew(wrapped, storeId)
+    }
+  }
+
+  #unwrapAnew(wrapped: WrappedRootKey, storeId: string): RootKey {
+    try {
+      const master = this.#options.rereadMasterKey?.() ?? this.#master
       const root = unwrapRootKey(wrapped, master, storeId)
       this.#master = master
       return root
+    } catch (cause) {
+      throw new KeyMaterialError(
+        'the root key was replaced, and this process does not have the master key that opens it: put that where MAYFLY_MASTER_KEY_FILE of this process points, or restart it with the path',
+        { cause },
+      )
     }
   }
 

@@ -16,7 +16,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { type PreparedApp, prepareApp } from '../../src/app.ts'
 import { parseSettings } from '../../src/config.ts'
 import { createMasterKey, readMasterKey } from '../../src/key/master-key-file.ts'
-import { KeyRing } from '../../src/key/ring.ts'
+import { KeyRing, KeyRingOpener } from '../../src/key/ring.ts'
 import {
   decryptPrivateKey,
   encryptPrivateKey,
@@ -264,6 +264,21 @@ describe('the ring', () => {
     const { database } = await installation()
     expect(() => change(database, `UPDATE signing_key SET state = 'active'`)).toThrow(/UNIQUE/)
     expect(() => change(database, `UPDATE signing_key SET state = 'nonsense'`)).toThrow(/CHECK/)
+  })
+
+  it('says what is missing when its root was replaced under another master key, and opens once that is there', async () => {
+    const first = { ...(await makeFirstRing('store')), ringMark: { highWater: 0, running: 0, resets: 0 } }
+    const [old, next] = [new Uint8Array(32), new Uint8Array(32).fill(1)]
+    let file: Uint8Array | undefined = old
+    const opener = new KeyRingOpener(old, { rereadMasterKey: () => file })
+    await opener.open(first)
+    const replaced = { ...first, rootKeys: [wrapRootKey(makeRootKey(2), next, 'store')] }
+    for (const wrong of [old, undefined]) {
+      file = wrong
+      await expect(opener.open(replaced)).rejects.toThrow(/^the root key was replaced, .*MAYFLY_MASTER_KEY_FILE/)
+    }
+    file = next
+    expect((await opener.open(replaced)).root.root.version).toBe(2)
   })
 
   it('survives a restart: what was issued before verifies after, with the same JWKS', async () => {
