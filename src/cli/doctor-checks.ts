@@ -1,6 +1,6 @@
 /** What `mayfly doctor` looks at. Each check ends in findings, and each finding that is not good says what to do. */
-import { statSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { readdirSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import type { KeyMaterial } from '../key/key-store.ts'
 import type { RingMoment } from '../key/ring-clock.ts'
 import { formatTimestamp } from '../lib/clock.ts'
@@ -39,6 +39,13 @@ export async function checkFiles(context: CommandContext, { store }: RingView): 
       detail: `everybody can write in ${folder}, and so replace the master key: run \`chmod o-w ${folder}\``,
     })
   }
+  faults.push(
+    ...leftKeys(masterKeyFile).map((file) => ({
+      check: 'files' as const,
+      status: 'warning' as const,
+      detail: `${file} was left by a process that was killed, and may hold the master key: remove it`,
+    })),
+  )
   if (dirname(databasePath) === folder) {
     faults.push({
       check: 'files',
@@ -47,6 +54,18 @@ export async function checkFiles(context: CommandContext, { store }: RingView): 
     })
   }
   return faults.length > 0 ? faults : [{ check: 'files', status: 'ok', detail: 'for their owner alone' }]
+}
+
+// A process that makes a master key writes it beside its place first, and links it there.
+function leftKeys(masterKeyFile: string): readonly string[] {
+  const folder = dirname(masterKeyFile)
+  try {
+    const names = readdirSync(folder).filter((name) => /\.[0-9a-f]{12}\.tmp$/.test(name))
+    return names.map((name) => join(folder, name))
+  } catch {
+    // A folder that is not there, or may only be entered, is what the master key's own check is about.
+    return []
+  }
 }
 
 /** Damage, and migrations that are missing. */

@@ -1,4 +1,4 @@
-import { chmodSync, rmSync } from 'node:fs'
+import { chmodSync, linkSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
@@ -52,6 +52,21 @@ describe('doctor', () => {
         detail: expect.stringContaining(`chmod go= ${database}`) as string,
       }),
     )
+  })
+
+  it('finds what a killed process has left of a master key, and nothing else', async () => {
+    const server = await startTestServer()
+    const left = join(server.folder, 'keys/master.key.0123456789ab.tmp')
+    linkSync(join(server.folder, 'keys/master.key'), left)
+    writeFileSync(join(server.folder, 'keys/notes.tmp'), '')
+    const { ended, findings } = await examine(server)
+    expect(ended.code).toBe(0)
+    expect(about(findings, 'files')).toMatchObject([
+      {
+        status: 'warning',
+        detail: `${left} was left by a process that was killed, and may hold the master key: remove it`,
+      },
+    ])
   })
 
   it('ends with 1 when the master key is missing', async () => {
