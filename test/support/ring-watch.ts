@@ -108,14 +108,15 @@ export class RingWatch {
     return [...states].flatMap(([kid, state]) => (algs.get(kid) === 'ES256' ? [`${kid} ${state}`] : [])).join()
   }
 
-  /** Resolves when a key is seen in a state. @returns when that was */
+  /** Resolves when a key has been seen in a state, or in one that follows. @returns when that was first seen */
   async until(kid: string, state: KeyState): Promise<number> {
+    const isThere = ({ states }: Look): boolean => rankOf(states.get(kid)) >= rankOf(state)
     const end = performance.now() + patienceMilliseconds
-    while (this.stateOf(kid) !== state) {
+    while (!isThere(this.#last)) {
       if (performance.now() > end) throw new Error(`${kid} did not become ${state}: ${this.ring()}`)
       await Promise.race([pause(breathMilliseconds), this.#running])
     }
-    return this.#last.end
+    return this.looks.find(isThere)?.end ?? 0
   }
 
   get #last(): Look {
@@ -242,4 +243,8 @@ export class RingWatch {
       ...swapped.map((alg) => `the trail has the ${alg} keys in another order`),
     ]
   }
+}
+
+function rankOf(state: KeyState | undefined): number {
+  return state === undefined ? -1 : keyStates.indexOf(state)
 }
