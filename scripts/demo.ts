@@ -37,18 +37,26 @@ async function start(): Promise<{ child: ChildProcess; issuer: string }> {
   throw new Error('the server did not start')
 }
 
-async function askForToken(
-  issuer: string,
-  secret: string,
-): Promise<{ status: number; body: Record<string, unknown>; milliseconds: number }> {
+interface Answer {
+  readonly status: number
+  readonly body: Readonly<Record<string, unknown>>
+  readonly milliseconds: number
+}
+
+async function post(url: string, [id, secret]: readonly [string, unknown], form: Record<string, string>): Promise<Answer> {
   const started = performance.now()
-  const reply = await fetch(`${issuer}/token`, {
+  const reply = await fetch(url, {
     method: 'POST',
-    headers: { authorization: `Basic ${Buffer.from(`billing:${secret}`).toString('base64')}` },
-    body: new URLSearchParams({ grant_type: 'client_credentials' }),
+    headers: { authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}` },
+    body: new URLSearchParams(form),
   })
-  const body = (await reply.json()) as Record<string, unknown>
+  const text = await reply.text()
+  const body = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>)
   return { status: reply.status, body, milliseconds: performance.now() - started }
+}
+
+function askForToken(issuer: string, secret: string): Promise<Answer> {
+  return post(`${issuer}/token`, ['billing', secret], { grant_type: 'client_credentials' })
 }
 
 async function tell(): Promise<void> {
@@ -87,21 +95,48 @@ async function tell(): Promise<void> {
     `old: HTTP ${(await askForToken(issuer, String(client.client_secret))).status}, new: HTTP ${(await askForToken(issuer, String(second.client_secret))).status}`,
   )
 
-  say('6. The client is disabled from another process: its next request is refused.')
+  await tellOfRefresh(issuer)
+
+  say('8. Everything that the agent has is ended at once, and it is told when its last token would have died by itself.')
+  const ended = mayfly('client', 'offboard', 'agent')
+  console.log(`families ended ${ended.refresh_families_ended}, last token would have lived until ${ended.last_token_expires_at}`)
+
+  say('9. The first client is disabled from another process: its next request is refused.')
   mayfly('client', 'disable', 'billing')
   const refused = await askForToken(issuer, String(second.client_secret))
   console.log(`HTTP ${refused.status} ${refused.body.error}`)
 
-  say('7. Who did what.')
-  const trail = mayfly('audit', 'list', '--limit', '8') as unknown as Record<string, unknown>[]
+  say('10. Who did what.')
+  const trail = mayfly('audit', 'list', '--limit', '12') as unknown as Record<string, unknown>[]
   for (const entry of trail)
     console.log(
-      `${entry.at}  ${String(entry.type).padEnd(16)} ${entry.client_id ?? ''} ${entry.reason ?? entry.actor ?? entry.audience ?? ''}`,
+      `${entry.at}  ${String(entry.type).padEnd(18)} ${String(entry.client_id ?? '').padEnd(8)} ${entry.reason ?? entry.actor ?? entry.audience ?? ''}`,
     )
 
   child.kill('SIGTERM')
   const [code] = (await once(child, 'exit')) as [number]
-  say(`8. SIGTERM: drained and ended with ${code}.`)
+  say(`11. SIGTERM: drained and ended with ${code}.`)
+}
+
+async function tellOfRefresh(issuer: string): Promise<void> {
+  say('6. An agent gets a refresh token too. Its answer is lost, so it asks again: the very same successor.')
+  const grants = ['--grant-type', 'client_credentials', '--grant-type', 'refresh_token']
+  const made = mayfly('client', 'create', 'agent', '--audience', api, '--scope', 'invoices:read', ...grants)
+  const agent = ['agent', made.client_secret] as const
+  const refresh = (token: unknown): Promise<Answer> =>
+    post(`${issuer}/token`, agent, { grant_type: 'refresh_token', refresh_token: String(token) })
+  const first = await post(`${issuer}/token`, agent, { grant_type: 'client_credentials' })
+  const [lost, again] = [await refresh(first.body.refresh_token), await refresh(first.body.refresh_token)]
+  console.log(`HTTP ${again.status}, the same: ${lost.body.refresh_token === again.body.refresh_token}`)
+
+  say('7. Somebody comes with a token whose successor was used: the family ends, and a service that asks knows at once.')
+  const service = mayfly('client', 'create', 'service', '--introspects', api)
+  const isActive = async (token: unknown): Promise<unknown> =>
+    (await post(`${issuer}/introspect`, ['service', service.client_secret], { token: String(token) })).body.active
+  const next = await refresh(again.body.refresh_token)
+  console.log(`active before: ${await isActive(next.body.access_token)}`)
+  const reuse = await refresh(first.body.refresh_token)
+  console.log(`HTTP ${reuse.status} ${reuse.body.error}; active after: ${await isActive(next.body.access_token)}`)
 }
 
 try {

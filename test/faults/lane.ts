@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
 import { openStore } from '../../src/store/open-store.ts'
 import { AcknowledgedLog } from '../support/acknowledged.ts'
+import { AcknowledgedChains } from '../support/chains.ts'
 import type { Installation } from '../support/installation.ts'
 import { startLoad } from '../support/load.ts'
 import { cleanEnvironment, launcher, serve } from '../support/process.ts'
@@ -46,6 +47,7 @@ export function start(args: readonly string[], env: Readonly<Record<string, stri
 
 export class Lane {
   readonly log = new AcknowledgedLog()
+  readonly chains: AcknowledgedChains
   /** One sentence for each thing that was acknowledged and is not there, or is half done. */
   readonly lost: string[] = []
   readonly #installation: Installation
@@ -57,6 +59,7 @@ export class Lane {
   /** @param env what its processes are started with, besides the installation's own */
   constructor(installation: Installation, random: Random, env: Readonly<Record<string, string>> = {}) {
     this.#installation = installation
+    this.chains = new AcknowledgedChains(installation.agentAuthorization, random)
     this.#random = random
     this.#env = { ...env, ...installation.env, MAYFLY_PORT: '0' }
   }
@@ -85,12 +88,15 @@ export class Lane {
     const load = startLoad(server, authorization, connections, ({ token }) => {
       if (token !== undefined) this.log.tokens.push(token)
     })
+    let over = false
+    const following = this.chains.follow(server.url, () => over)
     const wanted = before + this.#random.between(1, 120)
     await this.#until(() => this.log.tokens.length >= wanted && changer.printed() !== '')
     await pause(this.#random.between(0, 30))
     await command?.kill()
     const [printed] = await Promise.all([changer.kill(), server.end('SIGKILL')])
-    await load.stop()
+    over = true
+    await Promise.all([load.stop(), following])
     this.log.addLines(printed)
   }
 
@@ -122,10 +128,27 @@ export class Lane {
   async #look(since: number, unsettled?: string): Promise<void> {
     this.#looked = this.log.tokens.length
     const store = openStore(this.#installation.place, { create: false, examine: false })
-    const lost = await this.log.findLost(store, { since, ...(unsettled === undefined ? {} : { unsettled }) })
+    const lost = [
+      ...(await this.log.findLost(store, { since, ...(unsettled === undefined ? {} : { unsettled }) })),
+      ...(await this.chains.findLost(store)),
+    ]
     this.lost.push(...lost.map((sentence) => `before turn ${this.#turn}: ${sentence}`))
     await store.close()
   }
+}
+
+/** How much of each kind was acknowledged. */
+export interface Acknowledged {
+  readonly tokens: number
+  readonly changes: number
+  /** Of refresh tokens. */
+  readonly uses: number
+  readonly revocations: number
+}
+
+/** A line for people. */
+export function tellAcknowledged({ tokens, changes, uses, revocations }: Acknowledged): string {
+  return `${tokens} tokens, ${changes} changes, ${uses} uses of refresh tokens and ${revocations} revocations acknowledged`
 }
 
 /** Divides cycles among lanes that run side by side, until they are done or something is lost. */
@@ -133,7 +156,7 @@ export async function runCycles(
   lanes: readonly Lane[],
   cycles: number,
   cycle: (lane: Lane, i: number) => Promise<void>,
-): Promise<{ tokens: number; changes: number; lost: string[] }> {
+): Promise<Acknowledged & { lost: string[] }> {
   let left = cycles
   await Promise.all(
     lanes.map(async (lane, i) => {
@@ -144,6 +167,8 @@ export async function runCycles(
   return {
     tokens: lanes.flatMap(({ log }) => log.tokens).length,
     changes: lanes.flatMap(({ log }) => log.changes).length,
+    uses: lanes.reduce((sum, { chains }) => sum + chains.uses, 0),
+    revocations: lanes.reduce((sum, { chains }) => sum + chains.revocations, 0),
     lost: lanes.flatMap(({ lost }) => lost),
   }
 }

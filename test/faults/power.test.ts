@@ -6,7 +6,7 @@ import { makeInstallation } from '../support/installation.ts'
 import { temporaryFolder } from '../support/process.ts'
 import { createRandom, type Random, repetitions, seed } from '../support/seed.ts'
 import { mountTmpfs, requireTools } from '../support/tools.ts'
-import { Lane, program, runCycles, start } from './lane.ts'
+import { Lane, program, runCycles, start, tellAcknowledged } from './lane.ts'
 import { compileShim, type Luck, PoweredFolder } from './power.ts'
 
 beforeAll(() => requireTools('gcc', 'mount', 'umount'))
@@ -35,7 +35,7 @@ describe('F02 power loss', () => {
   }, async () => {
     const library = compileShim(temporaryFolder())
     const powered = await Promise.all([1, 2].map((part) => makePowered(library, part)))
-    const { tokens, changes, lost } = await runCycles(
+    const { lost, ...acknowledged } = await runCycles(
       powered.map(({ lane }) => lane),
       losses,
       async (lane, i) => {
@@ -44,10 +44,12 @@ describe('F02 power loss', () => {
         folder.lose(random.pick(lucks), random)
       },
     )
-    process.stdout.write(`F02: ${losses} losses, ${tokens} tokens and ${changes} changes acknowledged\n`)
+    process.stdout.write(`F02: ${losses} losses, ${tellAcknowledged(acknowledged)}\n`)
     expect(lost).toEqual([])
-    expect(tokens).toBeGreaterThan(losses)
-    expect(changes).toBeGreaterThan(losses)
+    expect(acknowledged.tokens).toBeGreaterThan(losses)
+    expect(acknowledged.changes).toBeGreaterThan(losses)
+    expect(acknowledged.uses).toBeGreaterThan(losses)
+    expect(acknowledged.revocations).toBeGreaterThan(0)
   })
 
   it(`is seen by the rig when the disk keeps nothing that it says it keeps (seed ${seed})`, async () => {

@@ -12,6 +12,8 @@ export interface Installation {
   readonly place: string
   /** The value of an `Authorization` header of the client `job`. */
   readonly authorization: string
+  /** The same of the client `agent`, which gets refresh tokens. */
+  readonly agentAuthorization: string
   /** The environment of `mayfly serve` here. */
   readonly env: Readonly<Record<string, string>>
 }
@@ -24,7 +26,8 @@ export async function makeInstallation(
   const prepared = await prepareApp(parseSettings(settings, cwd), { log: silentLog })
   await addResource(prepared.store)
   const { basic } = await addClient(prepared.store, 'job')
+  const agent = await addClient(prepared.store, 'agent', { grantTypes: ['client_credentials', 'refresh_token'] })
   await prepared.close()
   const env = { MAYFLY_ISSUER: 'http://127.0.0.1:9', ...settings }
-  return { cwd, place: join(cwd, 'data/mayfly.db'), authorization: basic, env }
+  return { cwd, place: join(cwd, 'data/mayfly.db'), authorization: basic, agentAuthorization: agent.basic, env }
 }
