@@ -12,6 +12,7 @@ import {
 import type { Signer, SigningAlg } from './signer.ts'
 import { createLocalSigner } from './signers/local.ts'
 import { KeyMaterialError, type PublicJwk, type SigningKey, type StoredSigningKey, selfTest } from './signing-key.ts'
+import { makeVerifyingKey, type VerifyingKey } from './verifying-key.ts'
 
 /** What a ring belongs to, and what new keys of it are made with. */
 export interface RingRoot {
@@ -42,7 +43,7 @@ export class KeyRing {
   readonly mark: RingMark
   readonly #root: RingRoot | undefined
   readonly #active: ReadonlyMap<SigningAlg, SigningKey>
-
+  readonly #verifying = new Map<string, VerifyingKey>()
   readonly #ticketKeys: ReadonlyMap<number, Uint8Array>
 
   constructor(keys: readonly SigningKey[], { mark = noMark, root, ticketKeys = new Map() }: RingParts = {}) {
@@ -64,6 +65,17 @@ export class KeyRing {
       throw new KeyMaterialError(`no ${alg} key is active in the database: put back a backup of it that has one`)
     }
     return key.signer
+  }
+
+  /** What verifies the tokens of a key; `undefined` unless it is published. */
+  verifyingKey(kid: string): VerifyingKey | undefined {
+    const known = this.#verifying.get(kid)
+    if (known !== undefined) return known
+    const key = this.keys.find((candidate) => candidate.kid === kid)
+    if (key === undefined) return undefined
+    const made = makeVerifyingKey(key)
+    this.#verifying.set(kid, made)
+    return made
   }
 
   /** The public halves, for the JWKS: active keys first. */

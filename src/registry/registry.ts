@@ -3,9 +3,9 @@
  * were read at.
  *
  * A decision is made on one `RegistryView`, which has one sequence. It counts only if that is still the store's
- * sequence: for a token the commit of its audit record checks (the fence), for a refusal `decide` does, and for the
- * JWKS `currentOrLast`. If the registry moved, the decision is made again on a new view. So nothing that starts after
- * a change has returned is decided by what was before it, in any process.
+ * sequence: for a token the commit of its audit record checks (the fence), for a refusal `decide` does, for an answer that
+ * nothing is committed for `decideNow`, and for the JWKS `currentOrLast`. If the registry moved, the decision is made again
+ * on a new view. So nothing that starts after a change has returned is decided by what was before it, in any process.
  *
  * Entries read at an older sequence stay in memory until they are asked for, and are then read again.
  */
@@ -40,7 +40,7 @@ interface Caches {
   readonly resources: LRUCache<string, Read<Resource>>
 }
 
-/** Thrown when a view turns out to be old. Only `decide` catches it. */
+/** Thrown when a view turns out to be old. Only `decide` and `decideNow` catch it. */
 class RegistryMoved extends Error {
   constructor() {
     super('the registry moved')
@@ -145,12 +145,39 @@ export class Registry {
    * @throws StoreUnavailable
    */
   async decide<T>(attempt: (view: RegistryView) => Promise<T | undefined>): Promise<T> {
-    const deadline = this.#clock.monotonicMilliseconds() + decideMilliseconds
-    for (let made = 0; made < leastAttempts || this.#clock.monotonicMilliseconds() < deadline; made += 1) {
+    return this.#persist(async () => {
       const view = await this.view()
       const outcome = await this.#attemptOn(view, attempt)
+      if (outcome === undefined && this.#view === view) this.#view = undefined
+      return outcome
+    })
+  }
+
+  /**
+   * Makes a decision that no commit follows, on a view that is current when it is asked for. The registry may move while it
+   * is made: then the answer is that of the moment when it was asked.
+   *
+   * @throws OAuthError what `attempt` refused, or `registry_moving` as `decide` does
+   * @throws StoreUnavailable, KeyMaterialError
+   */
+  async decideNow<T>(attempt: (view: RegistryView) => Promise<T>): Promise<T> {
+    const { outcome } = await this.#persist(async () => {
+      const view = await this.current()
+      try {
+        return { outcome: await attempt(view) }
+      } catch (error) {
+        if (error instanceof RegistryMoved) return undefined
+        throw error
+      }
+    })
+    return outcome
+  }
+
+  async #persist<T>(attempt: () => Promise<T | undefined>): Promise<T> {
+    const deadline = this.#clock.monotonicMilliseconds() + decideMilliseconds
+    for (let made = 0; made < leastAttempts || this.#clock.monotonicMilliseconds() < deadline; made += 1) {
+      const outcome = await attempt()
       if (outcome !== undefined) return outcome
-      if (this.#view === view) this.#view = undefined
     }
     throw new OAuthError('registry_moving')
   }

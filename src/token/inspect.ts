@@ -1,18 +1,30 @@
-import { compactVerify, createLocalJWKSet, errors, type JWK } from 'jose'
+/** What may be said of a token to whoever may see everything; never its signature, which would make it usable. */
 import type { IssuanceRecord } from '../audit/event.ts'
+import type { ClientStore } from '../client/client-store.ts'
 import type { KeyStore } from '../key/key-store.ts'
-import { signingAlgs } from '../key/signer.ts'
+import type { TicketKeys } from '../key/ring.ts'
 import type { SigningKeyFacts } from '../key/signing-key.ts'
+import { makeVerifyingKey } from '../key/verifying-key.ts'
 import { formatTimestamp } from '../lib/clock.ts'
 import { accessTokenType } from '../oauth/claims.ts'
+import { type ParsedJwt, parseJwt } from '../oauth/jwt.ts'
 import type { RegistryStore } from '../registry/registry-store.ts'
+import { judgeTicket, type RefreshFamily, type TicketVerdict } from './family.ts'
+import type { FamilyStore } from './family-store.ts'
+import type { MarkStore } from './mark-store.ts'
+import { MarkSet } from './marks.ts'
+import { isTicketOf, type TicketParts } from './ticket.ts'
 import type { TokenStore } from './token-store.ts'
+import { type Grounds, judgeToken, readSignedToken, type TokenFault } from './verify.ts'
 
-/** What there is to say of a token; never its signature. */
+/** What there is to say of an access token. */
 export interface Inspection {
+  readonly kind: 'access_token'
   readonly active: boolean
   /** Why it is not active, in words; `null` when it is. */
   readonly reason: string | null
+  /** The same for programs. */
+  readonly fault: TokenFault | null
   readonly header: object | null
   readonly claims: object | null
   readonly issued_at: string | null
@@ -21,103 +33,178 @@ export interface Inspection {
   readonly recorded: boolean
 }
 
-const maxTokenLength = 16 * 1024
+/** What an inspection reads. */
+export type InspectedStore = KeyStore & RegistryStore & TokenStore & MarkStore & ClientStore
 
-type Json = Readonly<Record<string, unknown>>
+const stolen = 'somebody else may hold the signing key'
+
+const faults = {
+  malformed: 'it is not a signed JWT',
+  other_type: `its typ is not ${accessTokenType}`,
+  key_unknown: 'its key is none of ours',
+  key_staged: `its signature is right but its key has not begun to sign: ${stolen}`,
+  key_other_alg: 'its key is of another algorithm',
+  signature_wrong: 'its signature is wrong',
+  expired: 'it has expired',
+  misshapen: `its signature is right but it says what no token of Mayfly says: ${stolen}`,
+  unrecorded: `the signature is right but the audit trail does not have it: ${stolen}`,
+  differs: `the audit trail has another token of that jti: ${stolen}`,
+  other_issuer: 'it is of another issuer',
+  client_deleted: 'its client was deleted',
+  client_disabled: 'its client is disabled',
+  client_ended: 'the tokens that its client had then were ended',
+  all_ended: 'all tokens of then were ended',
+  family_ended: 'its refresh family was ended',
+  revoked: 'it was revoked',
+} as const satisfies Record<TokenFault, string>
 
 /**
- * Decodes a token and says whether it is one of ours and alive at a moment (milliseconds since the epoch).
+ * Decodes an access token and says whether it is one of ours and alive at a moment (milliseconds since the epoch).
  *
  * @throws StoreUnavailable
  */
-export async function inspectToken(
-  token: string,
-  store: KeyStore & RegistryStore & TokenStore,
-  now: number,
-): Promise<Inspection> {
-  const [header, claims] = decodeParts(token)
-  if (header === undefined || claims === undefined) return describe({}, undefined, 'it is not a signed JWT')
-  const record = typeof claims.jti === 'string' ? await store.findIssuance(claims.jti) : undefined
-  const reason = (await findFault(token, header, claims, store, now)) ?? findRecordFault(claims, record)
-  return describe({ header, claims }, record, reason)
+export async function inspectToken(token: string, store: InspectedStore, now: number): Promise<Inspection> {
+  const jwt = parseJwt(token)
+  const grounds = await readGrounds(store, now)
+  const signed = readSignedToken(token, grounds.findKey)
+  const found = typeof signed === 'string' ? signed : await judgeToken(signed, grounds)
+  const fault = typeof found === 'string' ? found : undefined
+  const reason = fault === undefined ? undefined : await explain(fault, jwt, store)
+  const record = jwt?.claims.jti === undefined ? undefined : await store.findIssuance(jwt.claims.jti)
+  const verdict = { active: fault === undefined, reason: reason ?? null, fault: fault ?? null }
+  return { ...verdict, ...describe(jwt, record) }
 }
 
-function describe(
-  parts: { header?: Json; claims?: Json },
-  record: IssuanceRecord | undefined,
-  reason: string | undefined,
-): Inspection {
+function describe(jwt: ParsedJwt | undefined, record: IssuanceRecord | undefined) {
   return {
+    kind: 'access_token',
+    header: jwt?.header ?? null,
+    claims: jwt?.claims ?? null,
+    issued_at: toTimestamp(jwt?.claims.iat),
+    expires_at: toTimestamp(jwt?.claims.exp),
+    recorded: record !== undefined,
+  } as const
+}
+
+// The marks before the registry: see `token-verifier.ts`.
+async function readGrounds(store: InspectedStore, now: number): Promise<Grounds> {
+  const marks = new MarkSet(store, { nowMilliseconds: () => now })
+  await marks.refresh()
+  const { issuer, tokensAfter = 0 } = await store.readRegistryHead()
+  const material = await store.readKeys()
+  return {
+    issuer,
+    tokensAfter,
+    marks,
+    // A clock that stepped back revives nothing.
+    now: Math.max(now, material?.ringMark.highWater ?? 0),
+    findKey: (kid) => {
+      const key = material?.signingKeys.find((candidate) => candidate.kid === kid)
+      return key === undefined ? undefined : makeVerifyingKey(key)
+    },
+    findClient: async (clientId) => (await store.findClient(clientId)).value,
+    findIssuance: (jti) => store.findIssuance(jti),
+  }
+}
+
+async function explain(fault: TokenFault, jwt: ParsedJwt | undefined, store: KeyStore): Promise<string> {
+  return fault === 'key_unknown' ? explainKey(jwt?.header.kid, await store.listKeys()) : faults[fault]
+}
+
+function explainKey(kid: string | undefined, keys: readonly SigningKeyFacts[]): string {
+  const state = keys.find((candidate) => candidate.kid === kid)?.state
+  if (state === 'compromised') return 'its key was revoked as compromised'
+  return state === 'retired' ? 'its key is retired, and whatever it signed is dead' : faults.key_unknown
+}
+
+/** What there is to say of a refresh token. */
+export interface TicketInspection {
+  readonly kind: 'refresh_token'
+  /** Whether it can still be used, for the first time or once more. */
+  readonly active: boolean
+  readonly reason: string | null
+  readonly family: string
+  readonly generation: number
+  readonly current_generation: number | null
+  readonly client_id: string | null
+  readonly audience: string | null
+  readonly scope: string | null
+  readonly issued_at: string | null
+  readonly expires_at: string | null
+  readonly family_expires_at: string | null
+}
+
+/** What a ticket is inspected beside. */
+export interface TicketGrounds {
+  readonly store: FamilyStore & ClientStore & RegistryStore
+  readonly keys: TicketKeys
+  readonly retryWindowMilliseconds: number
+  /** Milliseconds since the epoch. */
+  readonly now: number
+}
+
+/**
+ * Says of a refresh token how it stands with its family. Nothing happens to the family, whatever the token proves.
+ *
+ * @throws StoreUnavailable
+ */
+export async function inspectTicket(parts: TicketParts, grounds: TicketGrounds): Promise<TicketInspection> {
+  const key = grounds.keys.keyOf(parts.rootVersion)
+  if (key === undefined) return describeTicket(parts, undefined, 'the root key that it was derived from was replaced')
+  const family = await grounds.store.findFamily(parts.familyId)
+  if (family === undefined)
+    return describeTicket(parts, undefined, 'its family is not here: it died long ago, or is of another database')
+  if (!isTicketOf(parts, family.seed, key))
+    return describeTicket(parts, undefined, 'it is forged: it was not derived from its family')
+  return describeTicket(parts, family, await findTicketFault(parts, family, grounds))
+}
+
+function describeTicket(
+  { familyId, generation }: TicketParts,
+  family: RefreshFamily | undefined,
+  reason: string | undefined,
+): TicketInspection {
+  return {
+    kind: 'refresh_token',
     active: reason === undefined,
     reason: reason ?? null,
-    header: parts.header ?? null,
-    claims: parts.claims ?? null,
-    issued_at: toTimestamp(parts.claims?.iat),
-    expires_at: toTimestamp(parts.claims?.exp),
-    recorded: record !== undefined,
+    family: familyId,
+    generation,
+    current_generation: family?.generation ?? null,
+    client_id: family?.clientId ?? null,
+    audience: family?.audience ?? null,
+    scope: family?.scopes.join(' ') ?? null,
+    issued_at: family?.generation === generation ? formatTimestamp(family.generationAt) : null,
+    expires_at: family === undefined ? null : formatTimestamp(family.expiresAt),
+    family_expires_at: family === undefined ? null : formatTimestamp(family.familyExpiresAt),
   }
 }
 
-function decodeParts(token: string): (Json | undefined)[] {
-  if (token.length > maxTokenLength || !/^[\w-]+\.[\w-]+\.[\w-]*$/.test(token)) return []
-  return token.split('.').map(decodeJson)
-}
-
-function decodeJson(part: string): Json | undefined {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(part, 'base64url').toString())
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value }
-  } catch {
-    // What is not JSON is no part of a JWT; the signature comes here too.
-  }
-  return undefined
-}
-
-async function findFault(
-  token: string,
-  header: Json,
-  claims: Json,
-  store: KeyStore & RegistryStore,
-  now: number,
+async function findTicketFault(
+  { generation }: TicketParts,
+  family: RefreshFamily,
+  { store, retryWindowMilliseconds, now }: TicketGrounds,
 ): Promise<string | undefined> {
-  const material = await store.readKeys()
-  const keys = (material?.signingKeys ?? []).map(({ publicJwk }) => ({ ...publicJwk }) as JWK)
-  // A clock that stepped back revives nothing.
-  const calendar = Math.max(now, material?.ringMark.highWater ?? 0)
-  const { issuer } = await store.readRegistryHead()
-  try {
-    await compactVerify(token, createLocalJWKSet({ keys }), { algorithms: [...signingAlgs] })
-  } catch (error) {
-    if (error instanceof errors.JWKSNoMatchingKey) return explainKey(header.kid, await store.listKeys())
-    return 'its signature is wrong'
+  const { value: client } = await store.findClient(family.clientId)
+  if (client === undefined) return 'its client was deleted'
+  if (client.status !== 'active') return 'its client is disabled'
+  const head = await store.readRegistryHead()
+  const tokensAfter = Math.max(head.tokensAfter ?? 0, client.tokensAfter ?? 0)
+  return explainVerdict(judgeTicket(family, { generation, now, retryWindowMilliseconds, tokensAfter }), family)
+}
+
+function explainVerdict(verdict: TicketVerdict, { end, familyExpiresAt }: RefreshFamily): string | undefined {
+  if ('use' in verdict) return undefined
+  if (end !== undefined) return `its family was ended (${end})`
+  if (!('end' in verdict)) {
+    if (verdict.refuse === 'refresh_ended') return 'it was ended with everything else that its client had then'
+    return `it has expired, or its family has (${formatTimestamp(familyExpiresAt)} at the latest)`
   }
-  if (header.typ !== accessTokenType) return `its typ is not ${accessTokenType}`
-  if (claims.iss !== issuer) return 'it is of another issuer'
-  if (!Number.isInteger(claims.exp) || Number(claims.exp) * 1000 <= calendar) return 'it has expired'
-  return undefined
+  return verdict.end === 'generation_ahead'
+    ? 'its family has not come so far: this database has gone back in time'
+    : 'it was used already: whoever presents it ends the family'
 }
 
-function explainKey(kid: unknown, keys: readonly SigningKeyFacts[]): string {
-  const key = keys.find((candidate) => candidate.kid === kid)
-  if (key === undefined) return 'its key is none of ours'
-  if (key.state === 'compromised') return 'its key was revoked as compromised'
-  return key.state === 'retired'
-    ? 'its key is retired, and whatever it signed is dead'
-    : 'its key is of another algorithm'
-}
-
-function findRecordFault(claims: Json, record: IssuanceRecord | undefined): string | undefined {
-  if (record === undefined)
-    return 'the signature is right but the audit trail does not have it: somebody else may hold the signing key'
-  const same =
-    record.clientId === claims.client_id &&
-    record.subject === claims.sub &&
-    record.audience === claims.aud &&
-    record.expiresAt === claims.exp &&
-    record.scope === claims.scope
-  return same ? undefined : 'the audit trail has another token of that jti: somebody else may hold the signing key'
-}
-
-function toTimestamp(seconds: unknown): string | null {
-  return typeof seconds === 'number' && Math.abs(seconds) < 8.64e12 ? formatTimestamp(seconds * 1000) : null
+function toTimestamp(seconds: number | undefined): string | null {
+  return seconds !== undefined && seconds < 8.64e12 ? formatTimestamp(seconds * 1000) : null
 }

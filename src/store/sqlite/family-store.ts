@@ -99,7 +99,10 @@ export function createFamilyStore(connection: Connection, setMark: SetMark): Fam
     const family = find(familyId)
     if (family === undefined || (ifGeneration !== undefined && family.generation !== ifGeneration)) return false
     const now = clock.nowMilliseconds()
-    if (end.run(now, event.reason, now, familyId).changes !== 1) return false
+    if (family.end !== undefined) return false
+    if (end.run(now, event.reason, now, familyId).changes !== 1) {
+      throw new StoreUnavailable('the end of a refresh family was not written')
+    }
     const used = findFirstUse(familyId, event.presentedGeneration)
     connection.writeEvent(used === undefined ? event : { ...event, firstUse: used })
     const expiresAt = now + longestTokenLifeMilliseconds

@@ -1,3 +1,4 @@
+import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { Mark, MarkStore } from '../../token/mark-store.ts'
 import { maxMarksPerClient } from '../../token/mark-store.ts'
 import type { Batch } from './act-queue.ts'
@@ -13,6 +14,7 @@ export function createMarkSetter(connection: Connection): SetMark {
     'INSERT INTO mark (kind, id, client_id, expires_at, sequence) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
   )
   const bump = sqlite.prepare(`UPDATE sequence SET value = value + 1 WHERE name = 'mark' RETURNING value`).pluck()
+  const find = sqlite.prepare('SELECT 1 FROM mark WHERE kind = ? AND id = ?').pluck()
   const count = sqlite.prepare('SELECT count(*) FROM mark WHERE client_id = ?').pluck()
   const drop = sqlite.prepare('DELETE FROM mark WHERE client_id = ?')
   const endTokens = sqlite.prepare(
@@ -34,7 +36,11 @@ export function createMarkSetter(connection: Connection): SetMark {
 
   return ({ kind, id, clientId, expiresAt }, batch) => {
     const sequence = bump.get() as number
-    if (insert.run(kind, id, clientId, expiresAt, sequence).changes !== 1) return false
+    if (insert.run(kind, id, clientId, expiresAt, sequence).changes !== 1) {
+      // Somebody's trigger may have swallowed it: what is not marked has not ended.
+      if (find.get(kind, id) === undefined) throw new StoreUnavailable('a mark was not written')
+      return false
+    }
     if ((count.get(clientId) as number) > maxMarksPerClient) collapse(clientId, batch)
     return true
   }
