@@ -26,8 +26,11 @@ import { pause } from './lib/pause.ts'
 import { Registry } from './registry/registry.ts'
 import { openStore } from './store/open-store.ts'
 import type { Store } from './store/store.ts'
+import { ForgeryAlarm } from './token/forgery-alarm.ts'
 import { TokenIssuer } from './token/issue.ts'
+import { MarkSet, markGraceMilliseconds } from './token/marks.ts'
 import { RefreshTickets } from './token/refresh.ts'
+import { TokenVerifier } from './token/token-verifier.ts'
 
 const flushMilliseconds = 5_000
 const pruneMilliseconds = 60_000
@@ -178,17 +181,20 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
   const refusals = new RefusalLog({ audit: store, sampler: new RefusalSampler(clock), log })
   let draining = false
   const tickets = new RefreshTickets(settings, store, new SteadyClock(clock, ringClock.moment().now))
+  const caller = { issuer, checker, secretUse, clock: expiryClock(clock, ringClock), metrics }
+  const verifier = new TokenVerifier({
+    registry,
+    store,
+    clock: caller.clock,
+    marks: new MarkSet(store, calendarOf(clock, ringClock)),
+    alarm: new ForgeryAlarm({ audit: store, log, onForged: () => metrics.forgedTokens.inc() }),
+  })
+  const tokens = new TokenIssuer({ ...settings, issuer }, store, tickets, clock)
   const serverParts = {
-    token: {
-      issuer,
-      registry,
-      tokens: new TokenIssuer({ ...settings, issuer }, store, tickets, clock),
-      tickets,
-      checker,
-      secretUse,
-      clock: expiryClock(clock, ringClock),
-      metrics,
-    },
+    token: { ...caller, registry, tokens, tickets },
+    revoke: { ...caller, verifier, tickets, store, refusals },
+    introspect: { ...caller, verifier, signingAlg: settings.signingAlg },
+    verify: { issuer, verifier, metrics },
     jwksMaxAgeSeconds: settings.jwksMaxAgeSeconds,
     refusals,
     metrics,
@@ -270,6 +276,14 @@ function expiryClock(clock: Clock, ringClock: RingClock): Clock {
   }
 }
 
+// What must not be forgotten too soon goes by the calendar, which does not jump ahead.
+function calendarOf(clock: Clock, ringClock: RingClock): Clock {
+  return {
+    nowMilliseconds: () => ringClock.moment().now,
+    monotonicMilliseconds: () => clock.monotonicMilliseconds(),
+  }
+}
+
 // Runs a job now and then until the signal. A job that fails runs again at its next time; the log hears of the first failure.
 async function repeat(everyMs: number, signal: AbortSignal, log: Log, job: () => Promise<void>): Promise<void> {
   let failing = false
@@ -307,7 +321,7 @@ async function prune({ settings, store, ringClock }: Parts, signal: AbortSignal)
   }
   await inBatches(() => store.pruneAudit(before))
   await inBatches(() => store.pruneFamilies(now - deadFamilyMilliseconds, pruneBatch))
-  await inBatches(() => store.pruneMarks(now, pruneBatch))
+  await inBatches(() => store.pruneMarks(now - markGraceMilliseconds, pruneBatch))
 }
 
 async function checkReadiness(parts: Parts, issuer: string, draining: boolean): Promise<readonly Check[]> {

@@ -31,10 +31,17 @@ export interface IssuanceRecord extends Origin {
   readonly refreshGeneration?: number
 }
 
+/** Where refusals are recorded: each of these knows who asks, and what is asked for matters to somebody. */
+export const auditedEndpoints = ['token', 'revoke', 'introspect'] as const
+
+export type AuditedEndpoint = (typeof auditedEndpoints)[number]
+
 /** What is known of a refused request. A `client_id` is named only when a client has it: anything else may be a secret in the wrong field. */
 export interface RefusedRequest extends Origin {
   readonly type: 'token.refused'
   readonly reason: Reason
+  /** Absent on records of when there was the token endpoint alone. */
+  readonly endpoint?: AuditedEndpoint
   readonly grantType?: string
   readonly clientId?: string
   /** First 12 hex digits of the SHA-256 of a `client_id` that no client has. */

@@ -49,11 +49,12 @@ function readBody(incoming: IncomingMessage): Promise<string> {
 }
 
 /**
- * Parses a form body, as latin-1 text.
+ * Parses a form body, or the query of a URL, as latin-1 text.
  *
+ * @param mayRepeat names that may stand in it more than once
  * @throws OAuthError `form_malformed`, `parameters_too_many`, `parameter_repeated`
  */
-export function parseForm(body: string): Parameters {
+export function parseForm(body: string, mayRepeat = repeatable): Parameters {
   // Form encoding leaves only printable ASCII; what else stands there, nobody has encoded.
   if (!/^[\x20-\x7E]*$/.test(body)) throw new OAuthError('form_malformed')
   const values = new Map<string, string[]>()
@@ -66,7 +67,7 @@ export function parseForm(body: string): Parameters {
     const value = equals === -1 ? '' : decode(pair.slice(equals + 1))
     const earlier = values.get(name)
     if (earlier === undefined) values.set(name, [value])
-    else if (repeatable.has(name)) earlier.push(value)
+    else if (mayRepeat.has(name)) earlier.push(value)
     else throw new OAuthError('parameter_repeated')
   }
   return {

@@ -1,4 +1,4 @@
-import { signingAlgs } from '../key/signer.ts'
+import { type SigningAlg, signingAlgs } from '../key/signer.ts'
 import { authMethods } from '../oauth/auth-method.ts'
 import { grantTypes } from '../oauth/grant-type.ts'
 
@@ -7,6 +7,12 @@ export interface Endpoints {
   readonly issuer: string
   /** The issuer's path, empty when it has none. */
   readonly base: string
+}
+
+/** What the documents say besides: settings that show outside. */
+export interface Advertised extends Endpoints {
+  /** What signed answers of the introspection endpoint are signed with. */
+  readonly introspectionAlg: SigningAlg
 }
 
 export function endpointsOf(issuer: string): Endpoints {
@@ -18,9 +24,9 @@ export function endpointsOf(issuer: string): Endpoints {
  * Authorization server metadata. `/authorize` and its companions are published because readers of the document insist
  * on them; the endpoint exists and refuses.
  *
- * @see RFC 8414 section 2
+ * @see RFC 8414 section 2, RFC 9701 section 7
  */
-export function oauthMetadata({ issuer }: Endpoints): object {
+export function oauthMetadata({ issuer, introspectionAlg }: Advertised): object {
   return {
     issuer,
     token_endpoint: `${issuer}/token`,
@@ -29,13 +35,18 @@ export function oauthMetadata({ issuer }: Endpoints): object {
     response_types_supported: ['none'],
     grant_types_supported: grantTypes,
     token_endpoint_auth_methods_supported: authMethods,
+    revocation_endpoint: `${issuer}/revoke`,
+    revocation_endpoint_auth_methods_supported: authMethods,
+    introspection_endpoint: `${issuer}/introspect`,
+    introspection_endpoint_auth_methods_supported: authMethods,
+    introspection_signing_alg_values_supported: [introspectionAlg],
   }
 }
 
 /** The same with what OpenID Connect Discovery 1.0 section 3 requires besides. */
-export function openidMetadata(endpoints: Endpoints): object {
+export function openidMetadata(advertised: Advertised): object {
   return {
-    ...oauthMetadata(endpoints),
+    ...oauthMetadata(advertised),
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: signingAlgs,
   }

@@ -24,6 +24,9 @@ export class Metrics {
   readonly tokensIssued: Counter<'grant_type' | 'alg'>
   readonly refreshRetries: Counter
   readonly refusals: Counter<'reason'>
+  readonly revocations: Counter<'kind'>
+  readonly tokenChecks: Counter<'endpoint' | 'outcome'>
+  readonly forgedTokens: Counter
   readonly requests: Histogram<'route' | 'status'>
   readonly commitActs: Histogram
   readonly commitSeconds: Histogram
@@ -47,6 +50,23 @@ export class Metrics {
       name: 'mayfly_refusals_total',
       help: 'Refused requests, by reason',
       labelNames: ['reason'],
+      registers,
+    })
+    this.revocations = new Counter({
+      name: 'mayfly_revocations_total',
+      help: 'Requests to revoke a token, by what they ended',
+      labelNames: ['kind'],
+      registers,
+    })
+    this.tokenChecks = new Counter({
+      name: 'mayfly_token_checks_total',
+      help: 'Questions about tokens that were answered; those of /verify that were refused are among the refusals',
+      labelNames: ['endpoint', 'outcome'],
+      registers,
+    })
+    this.forgedTokens = new Counter({
+      name: 'mayfly_forged_tokens_total',
+      help: 'Tokens that one of our keys signed and that we have not made',
       registers,
     })
     this.requests = new Histogram({
@@ -80,6 +100,16 @@ export class Metrics {
   countIssued(grantType: GrantType, { alg, isRetry }: { alg: SigningAlg; isRetry: boolean }): void {
     this.tokensIssued.inc({ grant_type: grantType, alg })
     if (isRetry) this.refreshRetries.inc()
+  }
+
+  /** Counts a request to revoke a token; `none` when it ended nothing. */
+  countRevocation(kind: 'access_token' | 'refresh_token' | 'none'): void {
+    this.revocations.inc({ kind })
+  }
+
+  /** Counts an answer about a token. */
+  countCheck(endpoint: 'introspect' | 'verify', outcome: 'active' | 'inactive'): void {
+    this.tokenChecks.inc({ endpoint, outcome })
   }
 
   /** Counts a refusal. */

@@ -5,15 +5,16 @@
  */
 import { hash } from 'node:crypto'
 import type { AuditStore } from '../audit/audit-store.ts'
-import type { RefusedRequest, SampledRefusals } from '../audit/event.ts'
+import type { AuditedEndpoint, RefusedRequest, SampledRefusals } from '../audit/event.ts'
+import { auditedEndpoints } from '../audit/event.ts'
 import type { RefusalSampler } from '../audit/sampler.ts'
 import type { Claim } from '../client/authenticate.ts'
 import { secretIdOf } from '../client/client-secret.ts'
 import type { Log } from '../lib/log.ts'
 import { type OAuthError, type Reason, refusalOf } from '../oauth/errors.ts'
 import { addressGroup } from './address.ts'
-import type { RequestRecord } from './request.ts'
-import type { TokenRequestFacts } from './token.ts'
+import type { RequestFacts } from './caller.ts'
+import type { RequestRecord, Route } from './request.ts'
 
 const maxPending = 20_000
 
@@ -32,15 +33,18 @@ export class RefusalLog {
   }
 
   /**
-   * Notes a refusal at the token endpoint; resolves when its record is durable, or at once when it is only counted.
+   * Notes a refusal at an endpoint whose refusals are recorded, and nothing elsewhere; resolves when its record is durable,
+   * or at once when it is only counted.
    *
    * @throws StoreUnavailable and then the caller must learn of the outage, not of the refusal
    */
-  async note(record: RequestRecord, { reason }: OAuthError, facts: TokenRequestFacts): Promise<void> {
+  async note(record: RequestRecord, { reason }: OAuthError, facts: RequestFacts): Promise<void> {
     const { sampler, log, audit } = this.#parts
+    const endpoint = auditedEndpointOf(record.route)
+    if (endpoint === undefined) return
     const isStranger = facts.client === undefined
     if (isStranger && !sampler.admit(addressGroup(record.address), reason)) return
-    const event = this.#describe(record, reason, facts)
+    const event = this.#describe({ ...record, endpoint }, reason, facts)
     log.info(logFields(event), 'refused')
     // Our own faults are in the log; a store that fails cannot be asked to record that it fails.
     if (refusalOf(reason).status < 500) await audit.recordRefusal(event)
@@ -57,12 +61,17 @@ export class RefusalLog {
     }
   }
 
-  #describe(record: RequestRecord, reason: Reason, facts: TokenRequestFacts): RefusedRequest {
+  #describe(
+    record: RequestRecord & { readonly endpoint: AuditedEndpoint },
+    reason: Reason,
+    facts: RequestFacts,
+  ): RefusedRequest {
     const { claim, grantType } = facts
     const secretId = claim === undefined ? undefined : secretIdOf(claim.secret.reveal())
     return {
       type: 'token.refused',
       reason,
+      endpoint: record.endpoint,
       requestId: record.requestId,
       address: record.address,
       ...(grantType === undefined ? {} : { grantType }),
@@ -70,6 +79,10 @@ export class RefusalLog {
       ...(secretId === undefined ? {} : { secretId }),
     }
   }
+}
+
+function auditedEndpointOf(route: Route): AuditedEndpoint | undefined {
+  return auditedEndpoints.find((endpoint) => endpoint === route)
 }
 
 // A secret typed into the wrong field is a client id that nobody has; its hash lets the owner find it again.
@@ -82,6 +95,7 @@ function logFields(event: RefusedRequest): object {
   return {
     request_id: event.requestId,
     reason: event.reason,
+    endpoint: event.endpoint,
     address: event.address,
     grant_type: event.grantType,
     client_id: event.clientId,

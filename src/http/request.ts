@@ -8,6 +8,9 @@ import type { AddressOf } from './address.ts'
 /** The routes that there are, for metrics and logs: a closed set, `unknown` for every other path. */
 export const routes = [
   'token',
+  'revoke',
+  'introspect',
+  'verify',
   'jwks',
   'oauth_metadata',
   'openid_metadata',

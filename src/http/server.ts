@@ -12,20 +12,24 @@ import { StoreUnavailable } from '../lib/store-error.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import type { AddressOf } from './address.ts'
 import { answerDocument, type Document, makeDocument } from './cacheable.ts'
+import type { RequestFacts } from './caller.ts'
 import { answerHealth, type Check } from './health.ts'
+import { answerIntrospection, type IntrospectEndpoint } from './introspect.ts'
 import { endpointsOf, oauthMetadata, openidMetadata } from './metadata.ts'
 import type { Metrics } from './metrics.ts'
 import type { RefusalLog } from './refusal-log.ts'
 import { openRecord, type RequestRecord, type Route, requireSingleHeaders } from './request.ts'
 import { answerRefusal } from './respond.ts'
-import { answerToken, type TokenEndpoint, type TokenRequestFacts } from './token.ts'
+import { answerRevocation, type RevokeEndpoint } from './revoke.ts'
+import { answerToken, type TokenEndpoint } from './token.ts'
+import { answerVerification, type VerifyEndpoint } from './verify.ts'
 
 type Env = { Bindings: HttpBindings }
 
 // Without the store nobody knows whether a key has been added since: such a copy must not be kept for long.
 const unconfirmedMaxAgeSeconds = 5
 
-type Answer = (record: RequestRecord, facts: TokenRequestFacts) => Response | Promise<Response>
+type Answer = (record: RequestRecord, facts: RequestFacts) => Response | Promise<Response>
 
 /** What a route answers, by method; HEAD is answered as GET. */
 interface RouteHandlers {
@@ -42,6 +46,9 @@ interface PlacedHandlers extends RouteHandlers {
 
 export interface ServerParts {
   readonly token: TokenEndpoint
+  readonly revoke: RevokeEndpoint
+  readonly introspect: IntrospectEndpoint
+  readonly verify: VerifyEndpoint
   readonly jwksMaxAgeSeconds: number
   readonly refusals: RefusalLog
   readonly metrics: Metrics
@@ -58,8 +65,9 @@ export function createServer(parts: ServerParts): Hono<Env> {
   const { token, jwksMaxAgeSeconds: maxAge } = parts
   const endpoints = endpointsOf(token.issuer)
   const { base } = endpoints
-  const oauth = makeDocument(oauthMetadata(endpoints), 'application/json')
-  const openid = makeDocument(openidMetadata(endpoints), 'application/json')
+  const advertised = { ...endpoints, introspectionAlg: parts.introspect.signingAlg }
+  const oauth = makeDocument(oauthMetadata(advertised), 'application/json')
+  const openid = makeDocument(openidMetadata(advertised), 'application/json')
   const jwks = createJwks()
   const serve = (document: Document): RouteHandlers => ({
     cors: true,
@@ -69,6 +77,11 @@ export function createServer(parts: ServerParts): Hono<Env> {
   const app = new Hono<Env>()
   const add = createRouteAdder(app, parts)
   add(`${base}/token`, 'token', { POST: (record, facts) => answerToken(token, record, facts) })
+  add(`${base}/revoke`, 'revoke', { POST: (record, facts) => answerRevocation(parts.revoke, record, facts) })
+  add(`${base}/introspect`, 'introspect', {
+    POST: (record, facts) => answerIntrospection(parts.introspect, record, facts),
+  })
+  add(`${base}/verify`, 'verify', { GET: (record) => answerVerification(parts.verify, record) })
   add(`${base}/.well-known/jwks.json`, 'jwks', {
     cors: true,
     GET: async (record) => {
@@ -164,7 +177,7 @@ async function respond(
 ): Promise<Response> {
   const { incoming } = context.env
   const record = openRecord(incoming, route, parts.addressOf, parts.clock)
-  const facts: TokenRequestFacts = {}
+  const facts: RequestFacts = {}
   const response = await answer(record, facts, route, handlers).catch((error: unknown) =>
     refuse(parts, record, facts, error, handlers),
   )
@@ -176,7 +189,7 @@ async function respond(
 
 async function answer(
   record: RequestRecord,
-  facts: TokenRequestFacts,
+  facts: RequestFacts,
   route: Route,
   handlers: PlacedHandlers,
 ): Promise<Response> {
@@ -219,17 +232,15 @@ function answerPreflight(record: RequestRecord, handlers: RouteHandlers): Respon
 async function refuse(
   parts: ServerParts,
   record: RequestRecord,
-  facts: TokenRequestFacts,
+  facts: RequestFacts,
   error: unknown,
   handlers: RouteHandlers,
 ): Promise<Response> {
   let refusal = toRefusal(parts, record, error)
-  if (record.route === 'token') {
-    try {
-      await parts.refusals.note(record, refusal, facts)
-    } catch (fault) {
-      refusal = toRefusal(parts, record, fault)
-    }
+  try {
+    await parts.refusals.note(record, refusal, facts)
+  } catch (fault) {
+    refusal = toRefusal(parts, record, fault)
   }
   parts.metrics.countRefusal(refusal.reason)
   return answerRefusal(record, refusal, allowed(handlers))

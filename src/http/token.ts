@@ -1,36 +1,22 @@
-import { type AuthenticatedClient, authenticateClient, type Claim, parseClaim } from '../client/authenticate.ts'
-import type { ImportedSecretChecker } from '../client/imported-secret.ts'
-import type { SecretUse } from '../client/secret-use.ts'
+import type { AuthenticatedClient } from '../client/authenticate.ts'
 import { grants } from '../grant/grants.ts'
-import type { Clock } from '../lib/clock.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { type GrantType, isGrantType } from '../oauth/grant-type.ts'
 import type { Parameters } from '../oauth/parameters.ts'
 import type { Registry, RegistryView } from '../registry/registry.ts'
 import type { Fence, IssuedToken, TokenIssuer } from '../token/issue.ts'
 import type { RefreshTickets } from '../token/refresh.ts'
+import { authenticateCaller, type CallerEndpoint, noteUse, type RequestFacts, readClaim } from './caller.ts'
 import { readForm } from './form.ts'
 import type { Metrics } from './metrics.ts'
 import type { RequestRecord } from './request.ts'
 import { answerJson } from './respond.ts'
 
-export interface TokenEndpoint {
-  readonly issuer: string
+export interface TokenEndpoint extends CallerEndpoint {
   readonly registry: Registry
   readonly tokens: TokenIssuer
   readonly tickets: RefreshTickets
-  readonly checker: ImportedSecretChecker
-  readonly secretUse: SecretUse
-  readonly clock: Clock
   readonly metrics: Metrics
-}
-
-/** What a refused request had told of itself by then, for its audit record. */
-export interface TokenRequestFacts {
-  grantType?: GrantType
-  claim?: Claim
-  /** Set once the client has proved itself. */
-  client?: AuthenticatedClient
 }
 
 /**
@@ -43,18 +29,15 @@ export interface TokenRequestFacts {
 export async function answerToken(
   endpoint: TokenEndpoint,
   record: RequestRecord,
-  facts: TokenRequestFacts,
+  facts: RequestFacts,
 ): Promise<Response> {
   const form = await readForm(record.incoming)
   const grantType = parseGrantType(form)
   facts.grantType = grantType
-  const claim = parseClaim({ authorization: record.incoming.headers.authorization, form })
-  facts.claim = claim
+  const claim = readClaim(record, form, facts)
 
   const issued = await endpoint.registry.decide(async (view) => {
-    requireIssuer(view, endpoint.issuer)
-    const authenticated = await authenticateClient(claim, view, endpoint.checker, endpoint.clock)
-    facts.client = authenticated
+    const authenticated = await authenticateCaller(endpoint, claim, view, facts)
     requireGrant(authenticated, grantType)
     const fence = fenceOf(view, authenticated)
     const issuance = await grants[grantType].authorize({
@@ -84,11 +67,6 @@ function parseGrantType(form: Parameters): GrantType {
   return grantType
 }
 
-// Another process may have accepted another issuer for this database; tokens of the old one must end then.
-function requireIssuer(view: RegistryView, issuer: string): void {
-  if (view.issuer !== issuer) throw new OAuthError('issuer_changed')
-}
-
 function requireGrant({ client }: AuthenticatedClient, grantType: GrantType): void {
   if (!client.grantTypes.includes(grantType)) throw new OAuthError('grant_not_registered')
 }
@@ -100,11 +78,6 @@ function fenceOf(view: RegistryView, { client }: AuthenticatedClient): Fence {
     tokensAfter: Math.max(view.tokensAfter, client.tokensAfter ?? 0),
     activeSigner: (alg) => view.ring.activeSigner(alg),
   }
-}
-
-function noteUse({ secretUse }: TokenEndpoint, { client }: TokenRequestFacts): void {
-  const used = client?.client.secrets.find((secret) => secret.secretId === client.secretId)
-  if (used !== undefined) secretUse.note(used.secretId, used.lastUsedAt)
 }
 
 /** @see RFC 6749 section 5.1 */

@@ -3,7 +3,7 @@
  * and the metrics, and what the caller learns of it, which is the standard's code and one public sentence.
  */
 
-/** Error codes that go over the wire (RFC 6749 section 5.2, RFC 8707 section 2; the last three are for our own faults and unknown paths). */
+/** Error codes that go over the wire (RFC 6749 section 5.2, RFC 8707 section 2, RFC 6750 section 3.1; the last three are for our own faults and unknown paths). */
 export type ErrorCode =
   | 'invalid_request'
   | 'invalid_client'
@@ -13,6 +13,8 @@ export type ErrorCode =
   | 'unauthorized_client'
   | 'unsupported_grant_type'
   | 'unsupported_response_type'
+  | 'invalid_token'
+  | 'insufficient_scope'
   | 'not_found'
   | 'temporarily_unavailable'
   | 'server_error'
@@ -21,7 +23,7 @@ export type ErrorCode =
 export interface Refusal {
   readonly error: ErrorCode
   /** HTTP status. `invalid_client` becomes 401 with a challenge when the request carried an `Authorization` header. */
-  readonly status: 400 | 404 | 405 | 413 | 500 | 503
+  readonly status: 400 | 401 | 403 | 404 | 405 | 413 | 500 | 503
   readonly description: string
 }
 
@@ -39,6 +41,9 @@ const authenticationFailed: Refusal = {
 
 // One object for all of these too: what is known of a refresh token is nobody's business but its owner's.
 const refreshFailed: Refusal = { error: 'invalid_grant', status: 400, description: 'the refresh token is not valid' }
+
+// And one for whatever is wrong with an access token.
+const tokenFailed: Refusal = { error: 'invalid_token', status: 401, description: 'the token is not valid' }
 
 const refusals = {
   // The request as such
@@ -103,6 +108,19 @@ const refusals = {
   resource_not_granted: badTarget('the refresh token was granted for another resource'),
   resource_not_allowed: badTarget('the client may not have tokens for this resource'),
 
+  // POST /revoke and /introspect
+  token_missing: malformed('token is missing'),
+  // Never answered: whoever revokes another client's token hears what all hear, and nothing happens.
+  token_of_another_client: { error: 'invalid_grant', status: 400, description: 'the token is not valid' },
+
+  // GET /verify
+  audience_missing: malformed('name one audience'),
+  bearer_missing: { error: 'invalid_token', status: 401, description: 'a bearer token is needed' },
+  bearer_malformed: tokenFailed,
+  token_inactive: tokenFailed,
+  token_for_another_audience: tokenFailed,
+  scope_insufficient: { error: 'insufficient_scope', status: 403, description: 'the token lacks a scope' },
+
   // GET /authorize
   response_type_unsupported: {
     error: 'unsupported_response_type',
@@ -137,10 +155,13 @@ export function refusalOf(reason: Reason): Refusal {
  */
 export class OAuthError extends Error {
   readonly reason: Reason
+  /** The scope that would have been enough, for the challenge (RFC 6750 section 3). */
+  readonly neededScope: string | undefined
 
-  constructor(reason: Reason, options?: ErrorOptions) {
+  constructor(reason: Reason, options?: ErrorOptions & { readonly neededScope?: string }) {
     super(reason, options)
     this.name = 'OAuthError'
     this.reason = reason
+    this.neededScope = options?.neededScope
   }
 }

@@ -1,0 +1,88 @@
+import type { AccessTokenClaims } from '../oauth/claims.ts'
+import { OAuthError } from '../oauth/errors.ts'
+import { parseScope } from '../oauth/scope.ts'
+import type { TokenVerifier } from '../token/token-verifier.ts'
+import { requireIssuer } from './caller.ts'
+import { parseForm } from './form.ts'
+import type { Metrics } from './metrics.ts'
+import type { RequestRecord } from './request.ts'
+import { answerNothing } from './respond.ts'
+
+export interface VerifyEndpoint {
+  readonly issuer: string
+  readonly verifier: TokenVerifier
+  readonly metrics: Metrics
+}
+
+/** What a token must be good for. */
+interface Demand {
+  readonly audience: string
+  readonly scopes: ReadonlySet<string>
+}
+
+/**
+ * `GET /verify`: a proxy hands on the headers of a request and asks whether it may pass. Whoever asks need not prove himself:
+ * he learns of a token what its holder knows. The answer is in status and headers alone, and leaves no record.
+ *
+ * @throws OAuthError of RFC 6750, or for a question that is none
+ * @see RFC 6750 section 3
+ */
+export async function answerVerification(endpoint: VerifyEndpoint, record: RequestRecord): Promise<Response> {
+  const demand = parseDemand(record.incoming.url ?? '')
+  const token = parseBearer(record.incoming.headers.authorization)
+  const found = await endpoint.verifier.decide(async (view, verify) => {
+    requireIssuer(view, endpoint.issuer)
+    return verify(token, record)
+  })
+  if (!found.active) throw new OAuthError('token_inactive')
+  requireDemand(found.claims, demand)
+  endpoint.metrics.countCheck('verify', 'active')
+  return answerNothing(record, identityHeaders(found.claims))
+}
+
+function parseDemand(url: string): Demand {
+  const query = parseForm(url.includes('?') ? url.slice(url.indexOf('?') + 1) : '', new Set())
+  const audience = query.get('audience')
+  if (audience === undefined) throw new OAuthError('audience_missing')
+  const scope = query.get('scope')
+  return { audience, scopes: scope === undefined ? new Set() : parseScope(scope) }
+}
+
+/**
+ * The token in an `Authorization` header.
+ *
+ * @throws OAuthError `bearer_missing` when there are no such credentials, `bearer_malformed`
+ * @see RFC 6750 section 2.1, RFC 9110 section 11.4
+ */
+export function parseBearer(authorization: string | undefined): string {
+  const [, credentials] = /^bearer(?: +(.*))?$/is.exec(authorization ?? '') ?? []
+  if (!/^bearer(?: |$)/i.test(authorization ?? '')) throw new OAuthError('bearer_missing')
+  if (credentials === undefined || !/^[\w.~+/-]+=*$/.test(credentials)) throw new OAuthError('bearer_malformed')
+  return credentials
+}
+
+function requireDemand(claims: AccessTokenClaims, { audience, scopes }: Demand): void {
+  if (claims.aud !== audience) throw new OAuthError('token_for_another_audience')
+  const granted = new Set(claims.scope?.split(' '))
+  if ([...scopes].some((scope) => !granted.has(scope)))
+    throw new OAuthError('scope_insufficient', { neededScope: [...scopes].join(' ') })
+}
+
+// All of them each time: a proxy that copies what it finds must not leave one in place that the caller has sent.
+function identityHeaders({ sub, client_id, scope, jti, exp }: AccessTokenClaims): Record<string, string> {
+  const values = {
+    'x-mayfly-subject': sub,
+    'x-mayfly-client-id': client_id,
+    'x-mayfly-scope': scope ?? '',
+    'x-mayfly-token-id': jti,
+    'x-mayfly-expires-at': String(exp),
+  }
+  for (const value of Object.values(values)) requireHeaderSafe(value)
+  return values
+}
+
+// A subject that reads otherwise behind the proxy would be somebody else. (RFC 9110 section 5.5)
+function requireHeaderSafe(value: string): void {
+  if (!/^(?:[\x21-\x7E](?:[\x20-\x7E]*[\x21-\x7E])?)?$/.test(value))
+    throw new Error('a claim does not fit into a header')
+}
