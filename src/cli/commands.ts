@@ -30,6 +30,7 @@ import { secretList } from './secret-list.ts'
 import { secretRevoke } from './secret-revoke.ts'
 import { serve } from './serve.ts'
 import { tokenInspect } from './token-inspect.ts'
+import { tokenRevoke } from './token-revoke.ts'
 
 /** Every command, in the order of `--help`. */
 export const commands: readonly Command[] = [
@@ -58,6 +59,7 @@ export const commands: readonly Command[] = [
   keyRewrap,
   keyRotateRoot,
   tokenInspect,
+  tokenRevoke,
   auditList,
   dbMigrate,
   dbCheck,
