@@ -91,7 +91,10 @@ describe('the metadata', () => {
     const { json } = await request(`${server.url}/.well-known/oauth-authorization-server`)
     expect(json.issuer).toBe(server.issuer)
     expect(json.grant_types_supported).toEqual(['client_credentials', 'refresh_token'])
-    expect(json.token_endpoint_auth_methods_supported).toEqual(['client_secret_basic', 'client_secret_post'])
+    for (const endpoint of ['token', 'revocation', 'introspection']) {
+      const methods = json[`${endpoint}_endpoint_auth_methods_supported`]
+      expect(methods, endpoint).toEqual(['client_secret_basic', 'client_secret_post'])
+    }
     for (const value of Object.values(json)) expect(value).not.toEqual([])
     expect(Object.values(json)).not.toContain(null)
     for (const [name, value] of Object.entries(json)) {
@@ -107,6 +110,8 @@ describe('the metadata', () => {
       issuer: 'https://as.example.test/t1',
       token_endpoint: 'https://as.example.test/t1/token',
       jwks_uri: 'https://as.example.test/t1/.well-known/jwks.json',
+      revocation_endpoint: 'https://as.example.test/t1/revoke',
+      introspection_endpoint: 'https://as.example.test/t1/introspect',
     })
     expect((await request(`${server.url}/t1/.well-known/jwks.json`)).status).toBe(200)
     expect((await request(`${server.url}/t1/.well-known/openid-configuration`)).json.issuer).toBe(json.issuer)
@@ -149,8 +154,30 @@ describe('the metadata', () => {
       const reply = await requestToken(server, { grant_type: grantType }, { authorization: client.basic })
       expect(reply.json.error).toBe('unsupported_grant_type')
     }
-    for (const path of ['/revoke', '/introspect', '/register', '/verify'])
-      expect((await request(`${server.url}${path}`)).status).toBe(404)
+    expect((await request(`${server.url}/register`)).status).toBe(404)
+  })
+
+  it('MD-05 advertises where tokens are revoked and asked about, with the methods that work there', async () => {
+    const { server } = await startWithClient()
+    const { json } = await request(`${server.url}/.well-known/oauth-authorization-server`)
+    const { addClient } = await import('../support/server.ts')
+    for (const endpoint of ['revocation', 'introspection']) {
+      for (const method of json[`${endpoint}_endpoint_auth_methods_supported`] as (
+        | 'client_secret_basic'
+        | 'client_secret_post'
+      )[]) {
+        const { basic, secret, clientId } = await addClient(server.store, `${endpoint}-${method}`, {
+          authMethods: [method],
+        })
+        const inBody = method === 'client_secret_post' ? { client_id: clientId, client_secret: secret } : {}
+        const reply = await request(String(json[`${endpoint}_endpoint`]), {
+          method: 'POST',
+          body: new URLSearchParams({ token: 'x', ...inBody }),
+          headers: method === 'client_secret_post' ? {} : { authorization: basic },
+        })
+        expect(reply.status, `${endpoint} ${method}`).toBe(200)
+      }
+    }
   })
 
   it('MD-05 I24 refuses every authentication method that is not advertised', async () => {
@@ -158,6 +185,7 @@ describe('the metadata', () => {
     const form = { grant_type: 'client_credentials', client_id: client.clientId }
     const assertion = { client_assertion: await getToken(server, client) }
     const bearer = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+    const revocation = `${server.url}/revoke`
     for (const unadvertised of [
       form,
       { ...form, client_secret: client.secret },
@@ -167,6 +195,8 @@ describe('the metadata', () => {
     ]) {
       const reply = await requestToken(server, unadvertised)
       expect([reply.status, reply.json.error]).toEqual([400, 'invalid_client'])
+      const revoked = await request(revocation, { method: 'POST', body: new URLSearchParams(unadvertised) })
+      expect([revoked.status, revoked.json.error]).toEqual([400, 'invalid_client'])
     }
   })
 
@@ -174,12 +204,13 @@ describe('the metadata', () => {
     const { server } = await startWithClient()
     for (const name of ['oauth-authorization-server', 'openid-configuration']) {
       const { json } = await request(`${server.url}/.well-known/${name}`)
-      const features =
-        /signing_alg_values_supported|dpop|mtls|tls_client|authorization_details|introspection|revocation/
+      const features = /signing_alg_values_supported|dpop|mtls|tls_client|authorization_details/
       const members = Object.keys(json).filter(
         (member) => features.test(member) || /status_list|registration|protected_resources|device|par/.test(member),
       )
-      expect(members).toEqual(name === 'openid-configuration' ? ['id_token_signing_alg_values_supported'] : [])
+      const ofOpenid = name === 'openid-configuration' ? ['id_token_signing_alg_values_supported'] : []
+      expect(members).toEqual(['introspection_signing_alg_values_supported', ...ofOpenid])
+      expect(json.introspection_signing_alg_values_supported).toEqual(['ES256'])
     }
   })
 

@@ -4,6 +4,9 @@ import { OAuthError, type Reason, reasons, refusalOf } from '../../src/oauth/err
 const statuses = new Map([
   ['invalid_request', [400, 405, 413]],
   ['invalid_client', [400]],
+  ['invalid_grant', [400]],
+  ['invalid_token', [401]],
+  ['insufficient_scope', [403]],
   ['invalid_scope', [400]],
   ['invalid_target', [400]],
   ['unauthorized_client', [400]],
@@ -14,7 +17,7 @@ const statuses = new Map([
   ['server_error', [500]],
 ])
 
-/** What RFC 6749 section 5.2, RFC 8707 section 2 and HTTP have a caller told, by code and status. */
+/** What RFC 6749 section 5.2, RFC 6750 section 3.1, RFC 8707 section 2 and HTTP have a caller told, by code and status. */
 const faces: Readonly<Record<string, readonly Reason[]>> = {
   'invalid_request 400': [
     'http_malformed',
@@ -25,6 +28,9 @@ const faces: Readonly<Record<string, readonly Reason[]>> = {
     'parameters_too_many',
     'parameter_repeated',
     'grant_type_missing',
+    'refresh_missing',
+    'token_missing',
+    'audience_missing',
     'authentication_several',
     'authentication_client_mismatch',
   ],
@@ -46,13 +52,35 @@ const faces: Readonly<Record<string, readonly Reason[]>> = {
     'secret_wrong',
     'secret_expired',
   ],
+  'invalid_grant 400': [
+    'refresh_malformed',
+    'refresh_unknown',
+    'refresh_forged',
+    'refresh_root_replaced',
+    'refresh_of_another_client',
+    'refresh_expired',
+    'refresh_ended',
+    'refresh_reused',
+    'refresh_retry_too_late',
+    'refresh_generation_ahead',
+    'token_of_another_client',
+  ],
+  'invalid_token 401': ['bearer_missing', 'bearer_malformed', 'token_inactive', 'token_for_another_audience'],
+  'insufficient_scope 403': ['scope_insufficient'],
   'invalid_scope 400': ['scope_malformed', 'scope_not_allowed'],
-  'invalid_target 400': ['resource_missing', 'resource_several', 'resource_malformed', 'resource_not_allowed'],
+  'invalid_target 400': [
+    'resource_missing',
+    'resource_several',
+    'resource_malformed',
+    'resource_not_allowed',
+    'resource_not_granted',
+  ],
   'unsupported_response_type 400': ['response_type_unsupported'],
   'temporarily_unavailable 503': [
     'store_unavailable',
     'secret_check_busy',
     'registry_moving',
+    'clock_behind',
     'issuer_changed',
     'not_ready',
   ],

@@ -47,8 +47,10 @@ describe('the inspection of a token', () => {
   it('says that ours is active, what it says, and that it is recorded', async () => {
     const { inspect, token } = await start()
     await expect(inspect(token)).resolves.toEqual({
+      kind: 'access_token',
       active: true,
       reason: null,
+      fault: null,
       header: headerOf(token),
       claims: claimsOf(token),
       issued_at: '2026-01-02T03:04:05.000Z',
@@ -145,8 +147,10 @@ describe('the inspection of a token', () => {
   ])('rejects %s as no signed JWT', async (_, text) => {
     const { inspect } = await start()
     await expect(inspect(text)).resolves.toEqual({
+      kind: 'access_token',
       ...notOurs,
       reason: 'it is not a signed JWT',
+      fault: 'malformed',
       header: null,
       claims: null,
       issued_at: null,
@@ -226,8 +230,8 @@ describe('the inspection of a token', () => {
     for (const claims of [
       { ...claimsOf(token), jti },
       { ...claimsOf(token), jti: 'x' },
-      { ...claimsOf(token), jti: 7 },
-      { ...claimsOf(token), jti: [jti] },
+      { ...claimsOf(token), jti: '' },
+      { ...claimsOf(token), jti: jti.toLowerCase() },
     ]) {
       await expect(inspect(await forge(claims))).resolves.toMatchObject({
         ...notOurs,
@@ -259,9 +263,22 @@ describe('the inspection of a token', () => {
     ['another issuer', { iss: 'https://other.example.test' }, {}, 'it is of another issuer'],
     ['another typ', {}, { typ: 'JWT' }, 'its typ is not at+jwt'],
     ['no typ', {}, { typ: undefined }, 'its typ is not at+jwt'],
-    ['no exp', { exp: undefined }, {}, 'it has expired'],
-    ['a text for exp', { exp: '9999999999' }, {}, 'it has expired'],
-    ['a fraction for exp', { exp: 9_999_999_999.5 }, {}, 'it has expired'],
+    ['no exp', { exp: undefined }, {}, expect.stringContaining('somebody else may hold the signing key')],
+    ['a text for exp', { exp: '9999999999' }, {}, 'it is not a signed JWT'],
+    ['a fraction for exp', { exp: 9_999_999_999.5 }, {}, 'it is not a signed JWT'],
+    ['a number for jti', { jti: 7 }, {}, 'it is not a signed JWT'],
+    [
+      'a claim that we never make',
+      { admin: true },
+      {},
+      expect.stringContaining('somebody else may hold the signing key'),
+    ],
+    [
+      'a header that we never make',
+      {},
+      { jku: 'x' },
+      expect.stringContaining('somebody else may hold the signing key'),
+    ],
     ['an exp in the past', { exp: 1 }, {}, 'it has expired'],
   ])('rejects %s, though the signature is right', async (_, claims, header, reason) => {
     const { inspect, forge, token } = await start()
@@ -327,11 +344,41 @@ describe('the inspection of a token', () => {
       const found = await inspect(await forge({ exp, iat: exp }))
       expect(found).toMatchObject({ active: false, issued_at: null, expires_at: null })
     }
-    await expect(inspect(await forge({ exp: 0.0005, iat: -1 }))).resolves.toMatchObject({
+    await expect(inspect(await forge({ exp: 8.63e12, iat: 0 }))).resolves.toMatchObject({
       active: false,
-      issued_at: '1969-12-31T23:59:59.000Z',
-      expires_at: '1970-01-01T00:00:00.000Z',
+      issued_at: '1970-01-01T00:00:00.000Z',
+      expires_at: expect.stringMatching(/^\+275/),
     })
+  })
+
+  it('says of ours what ended it', async () => {
+    const ended = async (end: (setting: Setting, jti: string) => Promise<unknown>) => {
+      const setting = await start()
+      await end(setting, String(claimsOf(setting.token).jti))
+      const { active, reason, fault, recorded } = await setting.inspect(setting.token)
+      expect([active, recorded]).toEqual([false, true])
+      return [fault, reason]
+    }
+    const expiresAt = Date.UTC(2026, 0, 3)
+    expect(
+      await ended(({ store }, jti) =>
+        store.revokeToken({ expiresAt }, { type: 'token.revoked', jti, clientId: 'billing', actor: 'cli:test' }),
+      ),
+    ).toEqual(['revoked', 'it was revoked'])
+    expect(await ended(({ store }) => store.setClientStatus('billing', 'disabled', 'cli:test'))).toEqual([
+      'client_disabled',
+      'its client is disabled',
+    ])
+    expect(
+      await ended(async ({ store }) => {
+        await store.setClientStatus('billing', 'disabled', 'cli:test')
+        await store.setClientStatus('billing', 'active', 'cli:test')
+      }),
+    ).toEqual(['client_ended', 'the tokens that its client had then were ended'])
+    expect(await ended(({ store }) => store.deleteClient('billing', 'cli:test'))).toEqual([
+      'client_deleted',
+      'its client was deleted',
+    ])
   })
 
   it('I21 answers whatever it is given, and calls nothing active but ours', async () => {
