@@ -116,7 +116,8 @@ function isRecordOf(record: IssuanceRecord, claims: AccessTokenClaims, kid: stri
     record.expiresAt === claims.exp &&
     record.scope === claims.scope &&
     record.familyId === claims.sid &&
-    record.kid === kid
+    record.kid === kid &&
+    isDatedAsRecorded(claims)
   )
 }
 
@@ -132,7 +133,12 @@ async function findEnd(claims: AccessTokenClaims, grounds: Grounds): Promise<Tok
   return mark === 'family' ? 'family_ended' : 'revoked'
 }
 
-// The record has no `iat`, so who has the key could write a later one over it; the moment inside the `jti` is on record.
+// The record has no `iat` but the `jti`, and that has the moment in it: of the same second, or of just after its end.
+function isDatedAsRecorded({ iat, nbf, jti }: AccessTokenClaims): boolean {
+  return nbf === iat && Math.abs(ulidMilliseconds(jti) / 1000 - iat) < 2
+}
+
+// The earlier of the two, for the other may be a second late.
 function issuedAt({ iat, jti }: AccessTokenClaims): number {
   return Math.min(iat, Math.floor(ulidMilliseconds(jti) / 1000)) * 1000
 }
