@@ -41,6 +41,9 @@ const tokenScript: Example = {
   probe: ['sh', '-c', 'command -v curl && command -v sed'],
 }
 
+/** What other programs read; that for nginx is run by test/faults/nginx.test.ts. */
+const configurations = ['mayfly.service', 'nginx.conf', 'Caddyfile', 'traefik.yml']
+
 // `npm test` asks for nothing but npm, so what else an example needs may not be here; then this says which it leaves out.
 const isHere = ({ file, probe }: Example): boolean => {
   const here = probe === undefined || spawnSync(probe[0] ?? '', probe.slice(1)).status === 0
@@ -105,11 +108,11 @@ describe('the examples', () => {
     )
   })
 
-  it('are all told of in their README, and all of them are run or a unit file', () => {
+  it('are all told of in their README, and all of them are run or configure another program', () => {
     const readme = readFileSync(join(root, 'examples/README.md'), 'utf8')
     const files = readdirSync(join(root, 'examples')).filter((file) => file !== 'README.md')
     const known = [...services, ...workloads, tokenScript].map(({ file }) => file)
-    expect(files.toSorted()).toEqual([...known, 'mayfly.service'].toSorted())
+    expect(files.toSorted()).toEqual([...known, ...configurations].toSorted())
     for (const file of files) expect(readme).toContain(`[${file}](${file})`)
   })
 })
