@@ -200,7 +200,7 @@ describe('the metadata', () => {
     }
   })
 
-  it('MD-04 MD-06 has no member of a feature that is not there', async () => {
+  it('MD-04 MD-06 has the members of features that are there, and no other', async () => {
     const { server } = await startWithClient()
     for (const name of ['oauth-authorization-server', 'openid-configuration']) {
       const { json } = await request(`${server.url}/.well-known/${name}`)

@@ -1,6 +1,8 @@
 /** What both answer, by answer: a table of differences alone would not show that both have become wrong alike. */
 export const agreements: Readonly<Record<string, readonly string[]>> = {
   '200': [
+    'path: revoke',
+    'path: introspect',
     'grant: client_credentials',
     'grant: name escaped',
     'grant: value escaped',

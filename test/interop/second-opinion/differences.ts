@@ -441,8 +441,6 @@ const endpoints: readonly Difference[] = [
       'path: token escaped',
       'path: token with a parameter',
       'path: token below a folder that is not',
-      'path: revoke',
-      'path: introspect',
       'path: register',
       'path: userinfo',
     ],

@@ -45,9 +45,9 @@ function configure(clients: readonly RegisteredClient[]): object {
           describeResource(clients, uri, clientId),
       },
       devInteractions: off,
-      introspection: off,
+      introspection: { enabled: true },
       pushedAuthorizationRequests: off,
-      revocation: off,
+      revocation: { enabled: true },
       rpInitiatedLogout: off,
       dPoP: off,
       userinfo: off,
@@ -60,7 +60,13 @@ function configure(clients: readonly RegisteredClient[]): object {
       context.body = reply
     },
     responseTypes: ['none'],
-    routes: { token: '/token', jwks: '/.well-known/jwks.json', authorization: '/authorize' },
+    routes: {
+      token: '/token',
+      revocation: '/revoke',
+      introspection: '/introspect',
+      jwks: '/.well-known/jwks.json',
+      authorization: '/authorize',
+    },
     scopes: [...new Set(Object.values(resources).flat())],
     ttl: { ClientCredentials: 300 },
   }
