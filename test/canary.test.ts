@@ -34,9 +34,21 @@ describe('I12 CA-13 secrets', () => {
       'canary-id-71',
       'canary-scope-79',
       'canary-dpop-83',
+      'canary-revoked-89',
+      'canary-asked-97',
     ]
-    const [wrong = '', query = '', assertion = '', bearer = '', parameter = '', id = '', scope = '', dpop = ''] =
-      canaries
+    const [
+      wrong = '',
+      query = '',
+      assertion = '',
+      bearer = '',
+      parameter = '',
+      id = '',
+      scope = '',
+      dpop = '',
+      revoked = '',
+      asked = '',
+    ] = canaries
     const grant = { grant_type: 'client_credentials' }
     const replies = [
       await requestToken(server, grant, { authorization: basic('job', secret) }),
@@ -63,6 +75,22 @@ describe('I12 CA-13 secrets', () => {
     )
     const tokens = replies.map((reply) => reply.json.access_token).filter((token) => typeof token === 'string')
     expect(tokens).toHaveLength(2)
+    const [token = ''] = tokens
+    const post = (path: string, body: string) =>
+      request(`${server.url}${path}`, {
+        method: 'POST',
+        body: new URLSearchParams({ token: body }),
+        headers: { authorization: basic('job', secret) },
+      })
+    for (const text of [revoked, `eyJ.${revoked}.x`, token.replace(/.{9}$/, 'AAAAAAAAA')]) {
+      replies.push(await post('/revoke', text), await post('/introspect', text))
+    }
+    for (const text of [asked, `eyJ.${asked}.x`, token]) {
+      const headers = { authorization: `Bearer ${text}` }
+      replies.push(await request(`${server.url}/verify?audience=${asked}&scope=${asked}`, { headers }))
+    }
+    await mayfly(['token', 'revoke', '-'], { cwd, input: `${token}\n` })
+    await mayfly(['token', 'revoke', token], { cwd })
     const metrics = await request(`${server.url}/metrics`)
     const audit = await mayfly(['audit', 'list', '--json'], { cwd })
     const listed = await mayfly(['client', 'show', 'job', '--json'], { cwd })
