@@ -43,7 +43,11 @@ interface Answer {
   readonly milliseconds: number
 }
 
-async function post(url: string, [id, secret]: readonly [string, unknown], form: Record<string, string>): Promise<Answer> {
+async function post(
+  url: string,
+  [id, secret]: readonly [string, unknown],
+  form: Record<string, string>,
+): Promise<Answer> {
   const started = performance.now()
   const reply = await fetch(url, {
     method: 'POST',
@@ -97,9 +101,13 @@ async function tell(): Promise<void> {
 
   await tellOfRefresh(issuer)
 
-  say('8. Everything that the agent has is ended at once, and it is told when its last token would have died by itself.')
+  say(
+    '8. Everything that the agent has is ended at once, and it is told when its last token would have died by itself.',
+  )
   const ended = mayfly('client', 'offboard', 'agent')
-  console.log(`families ended ${ended.refresh_families_ended}, last token would have lived until ${ended.last_token_expires_at}`)
+  console.log(
+    `families ended ${ended.refresh_families_ended}, last token would have lived until ${ended.last_token_expires_at}`,
+  )
 
   say('9. The first client is disabled from another process: its next request is refused.')
   mayfly('client', 'disable', 'billing')
@@ -129,7 +137,9 @@ async function tellOfRefresh(issuer: string): Promise<void> {
   const [lost, again] = [await refresh(first.body.refresh_token), await refresh(first.body.refresh_token)]
   console.log(`HTTP ${again.status}, the same: ${lost.body.refresh_token === again.body.refresh_token}`)
 
-  say('7. Somebody comes with a token whose successor was used: the family ends, and a service that asks knows at once.')
+  say(
+    '7. Somebody comes with a token whose successor was used: the family ends, and a service that asks knows at once.',
+  )
   const service = mayfly('client', 'create', 'service', '--introspects', api)
   const isActive = async (token: unknown): Promise<unknown> =>
     (await post(`${issuer}/introspect`, ['service', service.client_secret], { token: String(token) })).body.active

@@ -20,7 +20,7 @@ describe('the names of the wire', () => {
   )
 
   it('are those of RFC 6749 for the grants', () => {
-    expect(grantTypes).toEqual(['client_credentials'])
+    expect(grantTypes).toEqual(['client_credentials', 'refresh_token'])
     for (const type of grantTypes) expect(isGrantType(type)).toBe(true)
   })
 

@@ -5,10 +5,12 @@ import { join } from 'node:path'
 import { afterAll, onTestFinished } from 'vitest'
 import { type AppOptions, prepareApp } from '../../src/app.ts'
 import { parseSettings, type Settings } from '../../src/config.ts'
+import type { Clock } from '../../src/lib/clock.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { type RunningServer, startServer } from '../../src/main.ts'
 import { openStore } from '../../src/store/open-store.ts'
 import type { Store } from '../../src/store/store.ts'
+import { ManualClock } from './clock.ts'
 import { temporaryFolder } from './process.ts'
 import { addClient, addResource, type TestClient } from './registry.ts'
 
@@ -32,31 +34,36 @@ export interface TestServerOptions extends Partial<AppOptions> {
   readonly folder?: string
 }
 
-let template: Promise<string> | undefined
+/** By the moment that their keys were made at; `undefined` is that of the machine. */
+const templates = new Map<number | undefined, Promise<string>>()
 
 afterAll(async () => {
-  if (template !== undefined) rmSync(await template, { recursive: true, force: true })
-  template = undefined
+  for (const template of templates.values()) rmSync(await template, { recursive: true, force: true })
+  templates.clear()
 })
 
-// Making RSA keys takes longer than most tests, so each file makes one installation and copies it.
-async function freshFolder(): Promise<string> {
-  template ??= makeTemplate()
+// Making RSA keys takes longer than most tests, so each file makes one installation and copies it: one for each moment that
+// its servers start at, for a ring remembers the latest date that it has seen.
+async function freshFolder(clock: Clock | undefined): Promise<string> {
+  const now = clock?.nowMilliseconds()
+  const template = templates.get(now) ?? makeTemplate(now)
+  templates.set(now, template)
   const folder = temporaryFolder()
   cpSync(await template, folder, { recursive: true })
   return folder
 }
 
-async function makeTemplate(): Promise<string> {
+async function makeTemplate(now: number | undefined): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-template-'))
-  const prepared = await prepareApp(parseSettings({}, folder), { log: silentLog })
+  const clock = now === undefined ? {} : { clock: new ManualClock(now) }
+  const prepared = await prepareApp(parseSettings({}, folder), { log: silentLog, ...clock })
   await prepared.close()
   return folder
 }
 
 /** Starts a server; it is stopped with the test. */
 export async function startTestServer({ env, folder: given, ...options }: TestServerOptions = {}): Promise<TestServer> {
-  const folder = given ?? (await freshFolder())
+  const folder = given ?? (await freshFolder(options.clock))
   const settings = parseSettings({ MAYFLY_PORT: '0', MAYFLY_LOG_LEVEL: 'silent', ...env }, folder)
   const server = await startServer(settings, { log: silentLog, drainIdleMilliseconds: 1, ...options })
   const { store } = server.prepared
