@@ -303,6 +303,50 @@ describe('POST /revoke', () => {
   })
 })
 
+describe('I18 two clients', () => {
+  /** What one client sees of its tokens, with or without another that has got hold of them. */
+  async function live(isRobbed: boolean): Promise<unknown[]> {
+    const { server, begin, refresh, revoke, introspect, verify, clock, other } = await startAccess()
+    const seen: unknown[] = []
+    const rob = async (...tokens: string[]): Promise<void> => {
+      if (!isRobbed) return
+      for (const token of tokens) {
+        await revoke(token, other)
+        await refresh(token, other)
+        await introspect(token, other)
+        await verify(token, '?audience=https://evil.test')
+      }
+    }
+    const look = async (token: string): Promise<void> => {
+      const { status, json } = await introspect(token)
+      seen.push([status, json.active, json.client_id, json.scope, (await verify(token)).status])
+    }
+    const first = await begin()
+    await rob(first.accessToken, first.refreshToken)
+    await look(first.accessToken)
+    clock.advance(30)
+    const second = await refresh(first.refreshToken)
+    const [accessToken, refreshToken] = [String(second.json.access_token), String(second.json.refresh_token)]
+    seen.push(second.status)
+    await rob(first.refreshToken, accessToken, refreshToken)
+    await look(accessToken)
+    seen.push((await refresh(first.refreshToken)).json.refresh_token === refreshToken)
+    await rob(refreshToken)
+    seen.push((await refresh(refreshToken)).status)
+    seen.push(await server.store.readMarkSequence())
+    await revoke(accessToken)
+    await rob(accessToken, first.accessToken)
+    await look(accessToken)
+    await look(first.accessToken)
+    const mine = await server.store.listAudit({ clientId: 'billing', limit: 100 })
+    return [...seen, mine.map(({ type }) => type)]
+  }
+
+  it('have nothing to do with each other: one with the tokens of the other changes nothing for it', async () => {
+    expect(await live(true)).toEqual(await live(false))
+  })
+})
+
 describe('RV-06 G26 I23 a storage failure', () => {
   const statements = [
     'BEFORE INSERT ON mark',
