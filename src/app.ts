@@ -23,9 +23,10 @@ import { findOverdue, nextTransitionAt } from './key/timeline.ts'
 import { type Clock, SteadyClock, systemClock } from './lib/clock.ts'
 import { describeError, type Log } from './lib/log.ts'
 import { pause } from './lib/pause.ts'
+import { WitnessUnavailable } from './lib/store-error.ts'
 import { Registry } from './registry/registry.ts'
 import { openStore } from './store/open-store.ts'
-import type { Store } from './store/store.ts'
+import { type Store, StoreOpenError } from './store/store.ts'
 import { ForgeryAlarm } from './token/forgery-alarm.ts'
 import { TokenIssuer } from './token/issue.ts'
 import { MarkSet, markGraceMilliseconds } from './token/marks.ts'
@@ -99,11 +100,12 @@ export interface App {
  */
 export async function prepareApp(settings: Settings, options: AppOptions): Promise<PreparedApp> {
   const clock = options.clock ?? systemClock
-  const events: { metrics?: Metrics; failing: boolean } = { failing: false }
+  const events: Parts['events'] = { failing: false, witnessFailing: false }
   const store = openStore(settings.databasePath, {
     create: true,
     examine: true,
     clock,
+    witness: { file: settings.witnessFile },
     events: {
       onCommit: (acts, seconds) => {
         events.failing = false
@@ -115,12 +117,17 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
         events.metrics?.commitFailures.inc()
         options.log.error({ err: describeError(error) }, 'commit failed')
       },
+      onWitnessFailure: (error) => {
+        if (!events.witnessFailing) options.log.error({ err: describeError(error) }, 'witness not written')
+        events.witnessFailing = true
+      },
     },
   })
   try {
     await store.checkWritable()
     const timing = keyTimingOf(settings)
     const provisioned = await provisionKeys(store, settings.masterKeyFile, timing, clock)
+    await store.confirmWitness()
     const opener = new KeyRingOpener(provisioned.masterKey, {
       hook: options.signerHook,
       rereadMasterKey: () => readMasterKey(settings.masterKeyFile),
@@ -149,7 +156,8 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
     }
   } catch (error) {
     await store.close()
-    throw error
+    // Nobody shall hear of changes that cannot be witnessed only when he makes one.
+    throw error instanceof WitnessUnavailable ? new StoreOpenError(error.message, { cause: error }) : error
   }
 }
 
@@ -163,7 +171,7 @@ interface Parts {
   readonly ringClock: RingClock
   readonly log: Log
   readonly keyTickMilliseconds: number
-  readonly events: { metrics?: Metrics; readonly failing: boolean }
+  readonly events: { metrics?: Metrics; failing: boolean; witnessFailing: boolean }
   /** Checks that failed when they were last asked for. */
   readonly failed: Set<string>
 }
@@ -341,7 +349,22 @@ async function checkReadiness(parts: Parts, issuer: string, draining: boolean): 
       if (view.issuer !== issuer) throw new Error('the database has another issuer')
     }),
     checkRotation(parts),
+    await checkWitness(parts),
   ]
+}
+
+// Tokens are issued without it, and changes are made and in force; whoever asks for one is told what it lacks.
+async function checkWitness({ store, events, log }: Parts): Promise<Check> {
+  const check: Check = { name: 'witness', ok: true }
+  if (!events.witnessFailing) return check
+  try {
+    await store.confirmWitness()
+    events.witnessFailing = false
+    log.info({}, 'witness written again')
+    return check
+  } catch {
+    return { ...check, warning: 'changes are made, but the witness cannot be written; the log says why' }
+  }
 }
 
 // Late rotations are no reason to send requests elsewhere: keys go on signing. People are told.

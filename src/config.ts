@@ -30,6 +30,7 @@ export interface Settings {
   readonly port: number
   readonly databasePath: string
   readonly masterKeyFile: string
+  readonly witnessFile: string
   readonly signingAlg: SigningAlg
   readonly accessTokenTtlSeconds: number
   readonly accessTokenMaxTtlSeconds: number
@@ -153,6 +154,13 @@ const settings = {
     default: 'keys/master.key',
     takes: 'a path',
     meaning: 'The file that wraps the root key. Made at the first start; refused when others can read it.',
+    schema: check((value) => value.length > 0 && !value.includes('\0')),
+  },
+  witnessFile: {
+    variable: 'MAYFLY_WITNESS_FILE',
+    takes: 'a path',
+    meaning:
+      'Remembers how far the database had come, so that an old copy of it does not start unnoticed. Default: the path of the master key with `.witness` behind it; set it where that folder is mounted read-only, and never to a place that is put back together with the database.',
     schema: check((value) => value.length > 0 && !value.includes('\0')),
   },
   signingAlg: {
@@ -302,12 +310,14 @@ export function unknownVariables(environment: Environment): readonly string[] {
 export function parseSettings(environment: Environment, folder: string): Settings {
   const get = <T>(setting: Setting<T> & { readonly default: string }): T => parseSetting(setting, environment) as T
   const getOptional = <T>(setting: Setting<T>): T | undefined => parseSetting(setting, environment)
+  const masterKeyFile = resolve(folder, get(settings.masterKeyFile))
   const parsed: Settings = {
     issuer: getOptional(settings.issuer),
     host: get(settings.host),
     port: get(settings.port),
     databasePath: databasePath(environment, folder),
-    masterKeyFile: resolve(folder, get(settings.masterKeyFile)),
+    masterKeyFile,
+    witnessFile: resolve(folder, getOptional(settings.witnessFile) ?? defaultWitnessFile(masterKeyFile)),
     signingAlg: get(settings.signingAlg),
     accessTokenTtlSeconds: get(settings.accessTokenTtl),
     accessTokenMaxTtlSeconds: get(settings.accessTokenMaxTtl),
@@ -328,6 +338,11 @@ export function parseSettings(environment: Environment, folder: string): Setting
   }
   checkCombinations(parsed)
   return parsed
+}
+
+/** Where the witness lies when no setting says so. */
+export function defaultWitnessFile(masterKeyFile: string): string {
+  return `${masterKeyFile}.witness`
 }
 
 function parseSetting<T>(setting: Setting<T>, environment: Environment): T | undefined {

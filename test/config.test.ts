@@ -36,6 +36,7 @@ describe('settings', () => {
       port: 8080,
       databasePath: '/srv/mayfly/data/mayfly.db',
       masterKeyFile: '/srv/mayfly/keys/master.key',
+      witnessFile: '/srv/mayfly/keys/master.key.witness',
       signingAlg: 'ES256',
       accessTokenTtlSeconds: 300,
       accessTokenMaxTtlSeconds: 3600,

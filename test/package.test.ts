@@ -140,7 +140,7 @@ describe('the installed package', { timeout: 120_000 }, () => {
     expect(await server.end('SIGTERM')).toEqual({ code: 0, signal: null })
     expect(tree(elsewhere)).toEqual([])
     const added = tree(project).filter((path) => !before.includes(path) && !path.startsWith('node_modules/.cache/'))
-    expect(added.sort()).toEqual(['data', 'data/mayfly.db', 'keys', 'keys/master.key'])
+    expect(added.sort()).toEqual(['data', 'data/mayfly.db', 'keys', 'keys/master.key', 'keys/master.key.witness'])
   })
 
   it('ends with 1 and a command that exists here, when there is no database', async () => {

@@ -95,7 +95,7 @@ async function execute(command: Command, args: readonly string[], options: Optio
     if (printed !== undefined) {
       await writeOut(`${options.json ? toJson(printed.json) : printed.text}\n`, printed.secretOf)
     }
-    if (command.changes) for (const store of opened) context.note(`Changed ${store.location}`)
+    if (changes(command, options)) for (const store of opened) context.note(`Changed ${store.location}`)
     if (printed?.failed === true) throw new Answered()
   } catch (error) {
     if (!(error instanceof StoreUnavailable)) throw error
@@ -104,6 +104,10 @@ async function execute(command: Command, args: readonly string[], options: Optio
   } finally {
     for (const store of opened) await store.close()
   }
+}
+
+function changes(command: Command, options: OptionValues): boolean {
+  return typeof command.changes === 'function' ? command.changes(options) : command.changes === true
 }
 
 function createContext(command: Command, options: OptionValues, opened: Store[]): CommandContext {
@@ -119,8 +123,10 @@ function createContext(command: Command, options: OptionValues, opened: Store[])
     confirm: (question) => confirm(question, command.destroys === true && options.yes !== true),
     openStore: async ({ create } = { create: false }) => {
       const { openStore } = await import('../store/open-store.ts')
-      const store = openStore(settings.databasePath, { create, examine: false })
+      const witness = { file: settings.witnessFile, tolerant: !changes(command, options) }
+      const store = openStore(settings.databasePath, { create, examine: false, witness })
       opened.push(store)
+      if (store.doubt !== undefined) note(harmless(asCalled(`Warning: ${store.doubt}`)))
       return store
     },
   }

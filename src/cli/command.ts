@@ -58,8 +58,8 @@ export interface Command {
   readonly arguments?: readonly { readonly name: string; readonly description: string }[]
   readonly options?: readonly CommandOption[]
   readonly example: string
-  /** Whether it changes the database, which it then names on stderr. */
-  readonly changes?: boolean
+  /** Whether it changes the database, which it then names on stderr; with which options, if not with all. */
+  readonly changes?: boolean | ((options: OptionValues) => boolean)
   /** Whether it destroys something, and so takes `--yes`. */
   readonly destroys?: boolean
   /** @returns what to print; nothing when the command printed by itself */

@@ -16,6 +16,7 @@ export const doctor: Command = {
   ],
   example: 'mayfly doctor',
   destroys: true,
+  changes: (options) => options.resetCalendar === true,
   async run(context, _, options) {
     const view = await viewRing(context)
     if (options.resetCalendar === true) return resetCalendar(view.moment.wall, view.moment.now)
@@ -44,7 +45,6 @@ export const doctor: Command = {
       )
       const after = context.now()
       await view.store.resetCalendar(after, context.actor)
-      context.note(`Changed ${view.store.location}`)
       return printList([{ before: timestamp(now), after: timestamp(after) }], ['before', 'after'], '')
     }
   },

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { generateSecret } from '../client/client-secret.ts'
-import { readEnvironment, type Settings, unknownVariables } from '../config.ts'
+import { defaultWitnessFile, readEnvironment, type Settings, unknownVariables } from '../config.ts'
 import { describeError } from '../lib/log.ts'
 import { createLogger } from '../logger.ts'
 import { type RunningServer, startServer } from '../main.ts'
@@ -54,7 +54,9 @@ function catchSignals(log: ReturnType<typeof createLogger>): Promise<void> {
 }
 
 function devSettings(settings: Settings, folder: string): Settings {
-  return { ...settings, databasePath: join(folder, 'mayfly.db'), masterKeyFile: join(folder, 'master.key') }
+  const masterKeyFile = join(folder, 'master.key')
+  const witnessFile = defaultWitnessFile(masterKeyFile)
+  return { ...settings, databasePath: join(folder, 'mayfly.db'), masterKeyFile, witnessFile }
 }
 
 // Until a resource is registered no token can be had, so each start says how, not only the one that made the keys: that

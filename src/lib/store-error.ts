@@ -9,6 +9,17 @@ export class StoreUnavailable extends Error {
   }
 }
 
+/**
+ * What was asked for is done and durable, but what remembers how far the store had come could not be told: an old copy of
+ * the store could take it back unnoticed. The message is a sentence that says what to do.
+ */
+export class WitnessUnavailable extends StoreUnavailable {
+  constructor(message: string, options: ErrorOptions = {}) {
+    super(message, { ...options, outcomeUnknown: true })
+    this.name = 'WitnessUnavailable'
+  }
+}
+
 /** A change to the registry that its rules refuse. The message is a sentence for the person at the command line. */
 export class RegistryError extends Error {
   readonly code: 'unknown' | 'exists' | 'in_use' | 'invalid' | 'limit'

@@ -1,15 +1,19 @@
 import { type Clock, systemClock } from '../lib/clock.ts'
-import type { StoreUnavailable } from '../lib/store-error.ts'
+import { type StoreUnavailable, WitnessUnavailable } from '../lib/store-error.ts'
+import type { WitnessOptions } from './sqlite/guard.ts'
 import { toOpenError } from './sqlite/open.ts'
 import { openSqliteStore } from './sqlite/sqlite-store.ts'
 import { type Store, type StoreEvents, StoreOpenError } from './store.ts'
 
-/** How to open: see `OpenOptions` of the store for `create` and `examine`. */
+/** How to open: see `OpenOptions` of the store for `create`, `examine` and `exclusive`. */
 export interface OpenStoreOptions {
   readonly create: boolean
   readonly examine: boolean
+  readonly exclusive?: boolean
   readonly clock?: Clock
   readonly events?: StoreEvents
+  /** What the store is held against; without it, an old copy goes unnoticed. */
+  readonly witness?: WitnessOptions
 }
 
 /**
@@ -23,6 +27,12 @@ export function openStore(place: string, options: OpenStoreOptions): Store {
 
 /** What a store that failed at work says to the person at the command line. */
 export function explainFailure(error: StoreUnavailable, place: string): StoreOpenError {
+  if (error instanceof WitnessUnavailable) {
+    return new StoreOpenError(
+      `it is done and in force, but an old copy of the database could take it back unnoticed: ${error.message}`,
+      { cause: error },
+    )
+  }
   const explained = toOpenError(error.cause, place)
   if (explained instanceof StoreOpenError) return explained
   const outcome = error.outcomeUnknown

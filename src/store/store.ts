@@ -7,6 +7,7 @@ import type { ResourceStore } from '../resource/resource-store.ts'
 import type { FamilyStore } from '../token/family-store.ts'
 import type { MarkStore } from '../token/mark-store.ts'
 import type { TokenStore } from '../token/token-store.ts'
+import type { Sequences } from './witness.ts'
 
 /** Everything that Mayfly keeps. Each concept has its own interface beside it; this is their sum and what concerns the store as a whole. */
 export interface Store
@@ -37,8 +38,29 @@ export interface Store
   readUsage(since: number): Promise<StoreUsage>
   /** Writes a consistent copy, while the store is in use. @throws StoreUnavailable; StoreOpenError when the file exists */
   backup(file: string): Promise<void>
+  /** Why nothing may be changed in it: it may be an old copy. Only a store that was opened for reading alone has such a sentence. */
+  readonly doubt: string | undefined
+  /** Writes down anew, outside the store, how far it has come. @throws WitnessUnavailable when that cannot be written */
+  confirmWitness(): Promise<void>
+  /**
+   * Takes the store for the present, whatever is missing in it: all that was issued until now is dead, and its counters are
+   * set beyond those given, and beyond its own.
+   *
+   * @param known how far it is known to have come, and the latest moment that a token of it may be dated at
+   * @throws StoreUnavailable; StoreOpenError when nobody has claimed it
+   */
+  acceptAsPresent(known: Sequences & { readonly issuedUpTo: number }, by: Actor): Promise<Acceptance>
   /** Waits for what is under way, then closes. */
   close(): Promise<void>
+}
+
+/** What it took to accept a store as the present. */
+export interface Acceptance {
+  readonly storeId: string
+  readonly from: Sequences
+  readonly to: Sequences
+  /** Only tokens and families of after this moment are alive, milliseconds since the epoch. */
+  readonly tokensAfter: number
 }
 
 /** How large a store is. */
@@ -60,6 +82,8 @@ export interface StoreEvents {
   onCommit?(acts: number, seconds: number): void
   /** A transaction failed. */
   onFailure?(error: unknown): void
+  /** A change was committed, and the witness could not be told. */
+  onWitnessFailure?(error: unknown): void
 }
 
 /** A store that cannot be opened. The message is one sentence that says what to do. */

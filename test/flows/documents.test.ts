@@ -246,6 +246,7 @@ describe('health and metrics', () => {
       ['keys', true],
       ['issuer', true],
       ['rotation', true],
+      ['witness', true],
     ])
     expect((await request(`${server.url}/metrics`)).text).toContain('mayfly_signing_keys{alg="ES256",state="active"} 1')
   })

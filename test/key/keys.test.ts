@@ -57,7 +57,7 @@ describe('a first start', () => {
     const app = await prepare(folder)
     expect(app.provisioned).toMatchObject({ madeKeys: true, madeMasterKey: true })
     expect(statSync(join(folder, 'keys/master.key')).mode & 0o777).toBe(0o600)
-    expect(readdirSync(join(folder, 'keys'))).toEqual(['master.key'])
+    expect(readdirSync(join(folder, 'keys'))).toEqual(['master.key', 'master.key.witness'])
     const keys = (await app.store.readKeys())?.signingKeys ?? []
     expect(keys.map(({ alg, state }) => `${alg} ${state}`).sort()).toEqual([
       'ES256 active',

@@ -12,11 +12,15 @@
  *                                       batch has happened, and nothing more of it may run, for outside a transaction
  *                                       each statement would commit by itself
  *   COMMIT fails                        nobody knows; all are told so
+ *
+ * Acts that are witnessed resolve only when the witness knows of them as well (`store/witness.ts`); when it cannot be told
+ * they are rejected, though they are durable. The others of their batch do not wait.
  */
 import Database from 'better-sqlite3'
 import type { Clock } from '../../lib/clock.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { StoreEvents } from '../store.ts'
+import { isBusy } from './open.ts'
 
 const maxWaiting = 20_000
 const maxActsPerBatch = 512
@@ -36,6 +40,8 @@ export interface Batch {
 export interface Act<T> {
   /** Whether it is a single statement, which needs no savepoint to be atomic. */
   readonly single: boolean
+  /** Whether an old copy of the store must not take it back unnoticed: whatever moves a sequence. */
+  readonly witnessed?: boolean
   run(batch: Batch): T
 }
 
@@ -46,6 +52,14 @@ interface Waiting {
   tries: number
   resolve(value: unknown): void
   reject(error: unknown): void
+}
+
+/** What stands beside the store and remembers how far it had come. */
+export interface ActWitness {
+  /** Why witnessed acts are refused. */
+  readonly refusal: Error | undefined
+  /** Resolves when it knows of everything that is committed. @throws WitnessUnavailable */
+  keep(): Promise<void>
 }
 
 type Outcome = { readonly value: unknown } | { readonly error: unknown }
@@ -61,14 +75,18 @@ export class ActQueue {
   readonly #release: Database.Statement
   readonly #rollbackTo: Database.Statement
   readonly #readSequence: Database.Statement
+  readonly #witness: ActWitness | undefined
   #waiting: Waiting[] = []
   #scheduled = false
   /** How many waited at the last look. */
   #seen = 0
+  /** Batches whose witnessed acts are committed and not yet answered. */
+  #keeping = 0
   #idle: (() => void)[] = []
 
-  constructor(sqlite: Database.Database, clock: Clock, events: StoreEvents) {
+  constructor(sqlite: Database.Database, clock: Clock, events: StoreEvents, witness?: ActWitness) {
     this.#sqlite = sqlite
+    this.#witness = witness
     this.#clock = clock
     this.#events = events
     this.#begin = sqlite.prepare('BEGIN IMMEDIATE')
@@ -83,9 +101,11 @@ export class ActQueue {
   /**
    * Runs an act in the next transaction; resolves when that is durable.
    *
-   * @throws StoreUnavailable; what the act itself throws
+   * @throws StoreUnavailable; WitnessUnavailable when it is done but not witnessed; what the act itself throws
    */
   submit<T>(act: Act<T>): Promise<T> {
+    const refusal = act.witnessed ? this.#witness?.refusal : undefined
+    if (refusal !== undefined) return Promise.reject(refusal)
     if (this.#waiting.length >= maxWaiting) {
       return Promise.reject(new StoreUnavailable('too many acts wait for the store'))
     }
@@ -98,7 +118,7 @@ export class ActQueue {
 
   /** Resolves when nothing waits any more. */
   drain(): Promise<void> {
-    if (this.#waiting.length === 0) return Promise.resolve()
+    if (this.#waiting.length === 0 && this.#keeping === 0) return Promise.resolve()
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
@@ -125,7 +145,11 @@ export class ActQueue {
     const batch = this.#waiting.splice(0, maxActsPerBatch)
     if (batch.length > 0) this.#runBatch(batch)
     if (this.#waiting.length > 0) this.#schedule()
-    else for (const idle of this.#idle.splice(0)) idle()
+    else this.#tellIdle()
+  }
+
+  #tellIdle(): void {
+    if (this.#waiting.length === 0 && this.#keeping === 0) for (const idle of this.#idle.splice(0)) idle()
   }
 
   #runBatch(batch: readonly Waiting[]): void {
@@ -134,11 +158,26 @@ export class ActQueue {
     const outcomes = this.#runActs(batch)
     if (outcomes === undefined || !this.#commitAll(batch)) return
     this.#events.onCommit?.(batch.length, (this.#clock.monotonicMilliseconds() - started) / 1000)
-    batch.forEach((waiting, i) => {
-      const outcome = outcomes[i]
-      if (outcome !== undefined && 'value' in outcome) waiting.resolve(outcome.value)
-      else waiting.reject(outcome?.error)
-    })
+    const done = batch.map((waiting, i) => ({ waiting, outcome: outcomes[i] }))
+    const isKept = ({ waiting, outcome }: Done): boolean => waiting.act.witnessed === true && isValue(outcome)
+    done.filter((each) => !isKept(each)).forEach(tell)
+    const kept = done.filter(isKept)
+    if (kept.length > 0) void this.#tellWhenKept(kept)
+  }
+
+  // An act that found nothing to change waits too: what it found may be a change whose witness could not be told.
+  async #tellWhenKept(kept: readonly Done[]): Promise<void> {
+    this.#keeping += 1
+    try {
+      await this.#witness?.keep()
+      kept.forEach(tell)
+    } catch (error) {
+      this.#events.onWitnessFailure?.(error)
+      for (const { waiting } of kept) waiting.reject(toStoreError(error))
+    } finally {
+      this.#keeping -= 1
+      this.#tellIdle()
+    }
   }
 
   #beginOrWait(batch: readonly Waiting[]): boolean {
@@ -227,16 +266,26 @@ export class ActQueue {
   }
 }
 
+interface Done {
+  readonly waiting: Waiting
+  readonly outcome: Outcome | undefined
+}
+
+function isValue(outcome: Outcome | undefined): outcome is { readonly value: unknown } {
+  return outcome !== undefined && 'value' in outcome
+}
+
+function tell({ waiting, outcome }: Done): void {
+  if (isValue(outcome)) waiting.resolve(outcome.value)
+  else waiting.reject(outcome?.error)
+}
+
 function runSingle(act: Act<unknown>, state: Batch): Outcome {
   try {
     return { value: act.run(state) }
   } catch (error) {
     return { error: toStoreError(error) }
   }
-}
-
-function isBusy(error: unknown): boolean {
-  return error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')
 }
 
 /** What SQLite threw, in the words of the store; what an act threw of its own stays as it is. */

@@ -131,7 +131,7 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
     },
     readSequence: () => (readSequence.get() as number | undefined) ?? 0,
     change: async (by, run) => {
-      const value = await acts.submit({ single: false, run: (batch) => runChange(batch, by, run) })
+      const value = await acts.submit({ single: false, witnessed: true, run: (batch) => runChange(batch, by, run) })
       checkpoint(sqlite)
       return value
     },

@@ -112,7 +112,7 @@ export function createFamilyStore(connection: Connection, setMark: SetMark): Fam
 
   return {
     findFamily: (familyId) => read(() => find(familyId)),
-    endFamily: (ending) => acts.submit({ single: false, run: (batch) => endFamily(ending, batch) }),
+    endFamily: (ending) => acts.submit({ single: false, witnessed: true, run: (batch) => endFamily(ending, batch) }),
     countFamilies: (clientId, { now, bornAfter }) =>
       read(() => count.get(clientId, now, ulidCeiling(bornAfter)) as number),
     pruneFamilies: (before, limit) => acts.submit({ single: true, run: () => prune.run(before, limit).changes }),

@@ -66,6 +66,7 @@ export function createMarkStore(connection: Connection, setMark: SetMark): MarkS
     revokeToken: ({ expiresAt }, event) =>
       acts.submit({
         single: false,
+        witnessed: true,
         run: (batch) => {
           const { jti, clientId } = event
           if (!setMark({ kind: 'jti', id: jti, clientId, expiresAt }, batch)) return false

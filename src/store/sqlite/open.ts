@@ -12,8 +12,12 @@ export interface OpenOptions {
   readonly create: boolean
   /** Look for damage: all of a small file, of a large one what decisions read. */
   readonly examine: boolean
+  /** Refuse a file that any other connection has open, and keep others from opening it. */
+  readonly exclusive?: boolean
   /** Milliseconds since the epoch, for the record of applied migrations. */
   readonly now: number
+  /** Looks at it before anything in it is changed. @throws StoreOpenError to refuse it */
+  readonly inspect?: (sqlite: Database.Database) => void
 }
 
 // A connection waits this long, on the event loop, for another process's lock; the act queue tries again around it.
@@ -21,6 +25,8 @@ const busyMilliseconds = 20
 const busyMillisecondsAtStart = 5_000
 // For how many pauses of `busyMilliseconds` a journal may be that of a process that makes the file.
 const journalLooks = 50
+// Whoever has it open keeps it open.
+const busyMillisecondsExclusive = 500
 // 3.51.3 mends a race that could corrupt a WAL database (https://sqlite.org/wal.html, "the WAL-reset bug").
 const oldestSqlite = [3, 51, 3] as const
 const journalLimitBytes = 64 * 1024 * 1024
@@ -59,8 +65,11 @@ export function openDatabase(path: string, options: OpenOptions): Database.Datab
   try {
     if (isNew) createFile(path)
     checkSurroundings(path)
-    return prepare(new Database(path, { timeout: busyMillisecondsAtStart }), path, options)
+    const { ino } = statSync(path)
+    const timeout = options.exclusive ? busyMillisecondsExclusive : busyMillisecondsAtStart
+    return prepare(new Database(path, { timeout }), { path, ino }, options)
   } catch (error) {
+    if (options.exclusive && isBusy(error)) throw inUse(path, error)
     throw toOpenError(error, path)
   }
 }
@@ -114,10 +123,22 @@ function isWal(path: string): boolean {
   return header[18] === 2
 }
 
-function prepare(sqlite: Database.Database, path: string, options: OpenOptions): Database.Database {
+interface Place {
+  readonly path: string
+  /** The inode number of the file that is opened. */
+  readonly ino: number
+}
+
+function prepare(sqlite: Database.Database, { path, ino }: Place, options: OpenOptions): Database.Database {
   try {
     checkVersion(sqlite)
+    // From the first read on: in WAL mode every connection that has read keeps a shared lock.
+    if (options.exclusive) sqlite.pragma('locking_mode = EXCLUSIVE')
     checkIdentity(sqlite, path)
+    // The first read may have waited for a restore, and this connection still have the file that was moved aside: its -wal
+    // would become that of the new one.
+    if (statSync(path).ino !== ino) throw new StoreOpenError(`${path} was replaced while it was opened: try again`)
+    options.inspect?.(sqlite)
     setPragmas(sqlite)
     bringUpToDate(sqlite, path, options)
     if (options.examine) examine(sqlite, path)
@@ -194,6 +215,16 @@ function damaged(path: string, cause?: unknown): StoreOpenError {
     `${path} is damaged: keep a copy of it, then put back the newest file that \`mayfly db backup\` wrote`,
     { cause },
   )
+}
+
+/** Whether SQLite found a lock of another connection. */
+export function isBusy(error: unknown): boolean {
+  return error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')
+}
+
+/** Somebody has a file open that must be nobody's. */
+export function inUse(path: string, cause: unknown): StoreOpenError {
+  return new StoreOpenError(`${path} is in use: stop the server, and let other commands end, first`, { cause })
 }
 
 /** What SQLite or the file system threw, as one sentence that says what to do; what it does not know, as it is. */

@@ -4,14 +4,16 @@ import type { Clock } from '../../lib/clock.ts'
 import { ulidFloor } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { RegistryHead, RegistryStore } from '../../registry/registry-store.ts'
-import type { Store, StoreEvents, StoreUsage } from '../store.ts'
-import { ActQueue } from './act-queue.ts'
+import { type Acceptance, type Store, type StoreEvents, StoreOpenError, type StoreUsage } from '../store.ts'
+import type { Sequences } from '../witness.ts'
+import { ActQueue, type ActWitness } from './act-queue.ts'
 import { createAuditStore } from './audit-store.ts'
 import { writeBackup } from './backup.ts'
 import { createClientStore } from './client-store.ts'
 import { type Changed, type Connection, createConnection, read } from './connection.ts'
 import { eq, sql } from './drizzle.ts'
 import { createFamilyStore } from './family-store.ts'
+import { readStanding, WitnessGuard, type WitnessOptions } from './guard.ts'
 import { createKeyStore } from './key-store.ts'
 import { createMarkSetter, createMarkStore } from './mark-store.ts'
 import { readMigrationState } from './migrate.ts'
@@ -23,19 +25,24 @@ import { createTokenStore } from './token-store.ts'
 const minFreeBytes = 256 * 1024
 const rowOverheadBytes = 24
 
+/** How to open: see `OpenOptions`; without a witness nothing is written down outside of it. */
+export interface SqliteStoreOptions extends Omit<OpenOptions, 'now' | 'inspect'> {
+  readonly clock: Clock
+  readonly events?: StoreEvents
+  readonly witness?: WitnessOptions
+}
+
 /**
  * Opens a store that lies in one SQLite file.
  *
  * @param path absolute
  * @throws StoreOpenError
  */
-export function openSqliteStore(
-  path: string,
-  options: Omit<OpenOptions, 'now'> & { readonly clock: Clock; readonly events?: StoreEvents },
-): Store {
-  const { clock } = options
-  const sqlite = openDatabase(path, { ...options, now: clock.nowMilliseconds() })
-  const acts = new ActQueue(sqlite, clock, options.events ?? {})
+export function openSqliteStore(path: string, { clock, events = {}, witness, ...options }: SqliteStoreOptions): Store {
+  const guard = witness === undefined ? undefined : new WitnessGuard(witness)
+  const inspect = (sqlite: Connection['sqlite']): void => guard?.examine(sqlite, path)
+  const sqlite = openDatabase(path, { ...options, inspect, now: clock.nowMilliseconds() })
+  const acts = new ActQueue(sqlite, clock, events, guard === undefined ? undefined : actWitnessOf(guard, sqlite))
   const connection = createConnection(sqlite, acts, clock)
   const setMark = createMarkSetter(connection)
   return {
@@ -48,6 +55,50 @@ export function openSqliteStore(
     ...createMarkStore(connection, setMark),
     ...createAuditStore(connection),
     ...createWholeStore(connection, path),
+    ...createWitnessedStore(connection, guard),
+    get doubt() {
+      return guard?.doubt
+    },
+  }
+}
+
+function actWitnessOf(guard: WitnessGuard, sqlite: Connection['sqlite']): ActWitness {
+  return {
+    get refusal() {
+      return guard.doubt === undefined ? undefined : new StoreOpenError(guard.doubt)
+    },
+    keep: () => guard.keep(sqlite),
+  }
+}
+
+type WitnessedStore = Pick<Store, 'confirmWitness' | 'acceptAsPresent'>
+
+function createWitnessedStore(connection: Connection, guard: WitnessGuard | undefined): WitnessedStore {
+  const { sqlite } = connection
+  const setBeyond = sqlite
+    .prepare('UPDATE sequence SET value = max(value, ?) + ? WHERE name = ? RETURNING value')
+    .pluck()
+  const endAll = sqlite.prepare('UPDATE installation SET tokens_after = max(coalesce(tokens_after, 0), ?)')
+
+  const accept = (known: Sequences & { readonly issuedUpTo: number }): Changed<Acceptance> => {
+    const from = readStanding(sqlite)
+    if (from === undefined) throw new StoreOpenError('the database has no keys yet: there is nothing to accept')
+    const { storeId } = from
+    const tokensAfter = Math.max(connection.endOfTokens(), known.issuedUpTo)
+    endAll.run(tokensAfter)
+    const mark = setBeyond.get(known.mark, 1, 'mark') as number
+    // The change itself moves it once more.
+    const registry = (setBeyond.get(known.registry, 0, 'registry') as number) + 1
+    const moved = { from: { registry: from.registry, mark: from.mark }, to: { registry, mark }, tokensAfter }
+    return { value: { storeId, ...moved }, events: [{ type: 'store.restored', storeId, detail: moved }] }
+  }
+
+  return {
+    confirmWitness: async () => guard?.keep(sqlite, { anew: true }),
+    acceptAsPresent: (known, by) => {
+      const change = () => connection.change(by, () => accept(known))
+      return guard === undefined ? change() : guard.without(change)
+    },
   }
 }
 

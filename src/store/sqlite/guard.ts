@@ -1,0 +1,89 @@
+/** What holds a SQLite store against its witness: when it is opened, and with every change. */
+import type Database from 'better-sqlite3'
+import { StoreOpenError } from '../store.ts'
+import { covers, readWitness, type Sequences, Witness, type WitnessRecord } from '../witness.ts'
+
+/** How far a store has come. */
+export interface Standing extends Sequences {
+  readonly storeId: string
+}
+
+/** Where the witness of a store lies. */
+export interface WitnessOptions {
+  /** Absolute path. */
+  readonly file: string
+  /** Opens a store that is behind it, or whose witness cannot be read, for reading alone. */
+  readonly tolerant?: boolean
+}
+
+const standingQuery = `SELECT store_id AS storeId,
+    (SELECT value FROM sequence WHERE name = 'registry') AS registry,
+    coalesce((SELECT value FROM sequence WHERE name = 'mark'), 0) AS mark
+  FROM installation`
+
+/** How far a store has come, whatever its version; `undefined` for one that nobody has claimed. */
+export function readStanding(sqlite: Database.Database): Standing | undefined {
+  const isMade = sqlite.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'installation'`).get() !== undefined
+  return isMade ? (sqlite.prepare(standingQuery).get() as Standing | undefined) : undefined
+}
+
+export class WitnessGuard {
+  readonly #witness: Witness
+  readonly #tolerant: boolean
+  readonly #record: WitnessRecord | undefined
+  #doubt: string | undefined
+  #select: Database.Statement | undefined
+
+  // The witness is read before the database is: it is written after the commit, so what a process that works meanwhile adds
+  // to both cannot look as if the database were behind.
+  constructor({ file, tolerant = false }: WitnessOptions) {
+    this.#witness = new Witness(file)
+    this.#tolerant = tolerant
+    try {
+      this.#record = readWitness(file)
+    } catch (error) {
+      if (!(error instanceof StoreOpenError)) throw error
+      this.#doubt = error.message
+    }
+  }
+
+  /** Why nothing may be changed. */
+  get doubt(): string | undefined {
+    return this.#doubt
+  }
+
+  /** Looks whether the database may be an old copy, before anything in it is changed. @throws StoreOpenError unless tolerant */
+  examine(sqlite: Database.Database, path: string): void {
+    this.#doubt ??= doubtOf(readStanding(sqlite), this.#record, { path, file: this.#witness.path })
+    if (this.#doubt !== undefined && !this.#tolerant) throw new StoreOpenError(this.#doubt)
+  }
+
+  /** Resolves when the witness knows of everything that is committed; with `anew` it is written. @throws WitnessUnavailable */
+  async keep(sqlite: Database.Database, options?: { readonly anew: boolean }): Promise<void> {
+    this.#select ??= sqlite.prepare(standingQuery)
+    const standing = this.#select.get() as Standing | undefined
+    if (standing !== undefined) await this.#witness.raise(standing.storeId, standing, options)
+  }
+
+  /** Lets the one change be made that removes the doubt. When it fails, the doubt is back. */
+  async without<T>(change: () => Promise<T>): Promise<T> {
+    const doubt = this.#doubt
+    this.#doubt = undefined
+    try {
+      return await change()
+    } catch (error) {
+      this.#doubt = doubt
+      throw error
+    }
+  }
+}
+
+function doubtOf(
+  standing: Standing | undefined,
+  record: WitnessRecord | undefined,
+  { path, file }: { readonly path: string; readonly file: string },
+): string | undefined {
+  const known = standing === undefined ? undefined : record?.get(standing.storeId)
+  if (standing === undefined || known === undefined || covers(standing, known)) return undefined
+  return `${path} is an older copy of the database: it has come to change ${standing.registry} and mark ${standing.mark}, and its witness ${file} remembers ${known.registry} and ${known.mark}, so what was ended since would live again; stop the server, then put back the newest backup with \`mayfly db restore FILE\`, or accept this one with \`mayfly db restore --accept-current\``
+}
