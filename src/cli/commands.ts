@@ -4,6 +4,7 @@ import { clientDelete } from './client-delete.ts'
 import { clientDisable } from './client-disable.ts'
 import { clientEnable } from './client-enable.ts'
 import { clientList } from './client-list.ts'
+import { clientOffboard } from './client-offboard.ts'
 import { clientShow } from './client-show.ts'
 import { clientUpdate } from './client-update.ts'
 import type { Command } from './command.ts'
@@ -46,6 +47,7 @@ export const commands: readonly Command[] = [
   clientUpdate,
   clientDisable,
   clientEnable,
+  clientOffboard,
   clientDelete,
   secretCreate,
   secretList,

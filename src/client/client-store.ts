@@ -32,6 +32,16 @@ export interface ExpiringSecret {
   readonly isLast: boolean
 }
 
+/** What the end of all access of a client was. */
+export interface Offboarding {
+  readonly client: Client
+  /** The secrets that it had until now. */
+  readonly secrets: readonly SecretId[]
+  /** What was issued up to this moment had been ended before; 0 when nothing had. Milliseconds since the epoch. */
+  readonly endedBefore: number
+  readonly endedAt: number
+}
+
 /**
  * Where clients and their secrets are registered. Each change is one act with its audit record, and moves the registry
  * sequence. A deleted client's id is kept and never given again.
@@ -56,6 +66,13 @@ export interface ClientStore {
   setClientStatus(clientId: string, status: Client['status'], by: Actor): Promise<Client>
   /** Deletes a client with its secrets, for ever, and ends its tokens and refresh families. @throws RegistryError `unknown`; StoreUnavailable */
   deleteClient(clientId: string, by: Actor): Promise<void>
+  /**
+   * Ends every access that a client has, in one act: it is disabled, its secrets are deleted, and all that was issued to it
+   * is dead. Does nothing when nothing is left to end.
+   *
+   * @throws RegistryError `unknown`; StoreUnavailable
+   */
+  offboardClient(clientId: string, by: Actor): Promise<Offboarding>
   /** @throws RegistryError `unknown`, `limit`; StoreUnavailable */
   createSecret(clientId: string, secret: NewSecret, by: Actor): Promise<SecretFacts>
   /** @throws RegistryError `unknown`; StoreUnavailable */

@@ -14,10 +14,16 @@ export interface TokenStore {
   /** The record of a token, while it is kept. @throws StoreUnavailable */
   findIssuance(jti: string): Promise<IssuanceRecord | undefined>
   /**
-   * Tokens of a client that have not expired by themselves, by the trail: how many, and when the last of them does
-   * (seconds since the epoch).
+   * Tokens of a client that have not expired by themselves, by the trail: when the last of them does (seconds since the
+   * epoch), and how many of them had not been ended by `endedBefore`, or one by one.
    *
    * @throws StoreUnavailable
    */
-  readLiveTokens(clientId: string, now: number): Promise<{ readonly count: number; readonly lastExpiresAt?: number }>
+  readLiveTokens(
+    clientId: string,
+    now: number,
+    endedBefore?: number,
+  ): Promise<{ readonly count: number; readonly lastExpiresAt?: number }>
+  /** When the newest token was issued that a secret proved the client of, since a moment. @throws StoreUnavailable */
+  findLastUse(secretId: string, since: number): Promise<number | undefined>
 }

@@ -196,7 +196,7 @@ describe('mayfly client', () => {
 
   it('deletes for ever', async () => {
     await ok('client', 'create', 'gone', '--audience', api)
-    expect(await ok('client', 'delete', 'gone')).toEqual({ client_id: 'gone', deleted: true })
+    expect(await ok('client', 'delete', 'gone')).toMatchObject({ client_id: 'gone', deleted: true })
     expect(await refused(1, 'client', 'create', 'gone', '--audience', api)).toMatchObject({
       error: 'exists',
       message: expect.stringContaining('never given again'),

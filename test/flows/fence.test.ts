@@ -127,35 +127,60 @@ describe('the commit fence', () => {
     expect(await server.store.listAudit({ type: 'token.issued', limit: 10 })).toEqual([])
   })
 
-  it('I5 issues nothing in a request that starts after `client disable` has returned', {
-    timeout: 60_000,
-  }, async () => {
-    const cwd = temporaryFolder()
-    const server = await serve({ cwd })
-    const run = { cwd }
-    await mayflyJson(['resource', 'create', api, '--scope', 'read'], run)
-    const { client_secret: secret } = await mayflyJson<{ client_secret: string }>(
-      ['client', 'create', 'job', '--audience', api],
-      run,
-    )
-    const authorization = basic('job', secret)
-    let disabledAt = Number.POSITIVE_INFINITY
-    let going = true
-    const started: { at: number; status: number }[] = []
-    const load = Array.from({ length: 4 }, async () => {
-      while (going) {
-        const at = performance.now()
-        const { status } = await requestToken(server, grant, { authorization })
-        started.push({ at, status })
+  it.each([
+    ['disable', 'client_credentials'],
+    ['offboard', 'client_credentials'],
+    ['offboard', 'refresh_token'],
+  ])(
+    'I5 issues nothing in a request that starts after `client %s` has returned, by %s',
+    {
+      timeout: 60_000,
+    },
+    async (verb, grantType) => {
+      const cwd = temporaryFolder()
+      const server = await serve({ cwd })
+      const run = { cwd }
+      await mayflyJson(['resource', 'create', api, '--scope', 'read'], run)
+      const { client_secret: secret } = await mayflyJson<{ client_secret: string }>(
+        [
+          'client',
+          'create',
+          'job',
+          '--audience',
+          api,
+          '--grant-type',
+          'client_credentials',
+          '--grant-type',
+          'refresh_token',
+        ],
+        run,
+      )
+      const authorization = basic('job', secret)
+      const ask = async (ticket: string): Promise<{ status: number; ticket: string }> => {
+        const form = grantType === 'refresh_token' ? { grant_type: grantType, refresh_token: ticket } : grant
+        const { status, json } = await requestToken(server, form, { authorization })
+        return { status, ticket: String(json.refresh_token ?? ticket) }
       }
-    })
-    await mayflyJson(['client', 'disable', 'job'], run)
-    disabledAt = performance.now()
-    while (started.filter(({ at }) => at > disabledAt).length < 50)
-      await new Promise((resolve) => setImmediate(resolve))
-    going = false
-    await Promise.all(load)
-    expect(started.some(({ status }) => status === 200)).toBe(true)
-    expect(started.filter(({ at, status }) => at > disabledAt && status !== 401)).toEqual([])
-  })
+      let disabledAt = Number.POSITIVE_INFINITY
+      let going = true
+      const started: { at: number; status: number }[] = []
+      const load = Array.from({ length: 4 }, async () => {
+        let ticket = String((await requestToken(server, grant, { authorization })).json.refresh_token)
+        while (going) {
+          const at = performance.now()
+          const answer = await ask(ticket)
+          ticket = answer.ticket
+          started.push({ at, status: answer.status })
+        }
+      })
+      await mayflyJson(['client', verb, 'job'], run)
+      disabledAt = performance.now()
+      while (started.filter(({ at }) => at > disabledAt).length < 50)
+        await new Promise((resolve) => setImmediate(resolve))
+      going = false
+      await Promise.all(load)
+      expect(started.some(({ status }) => status === 200)).toBe(true)
+      expect(started.filter(({ at, status }) => at > disabledAt && status !== 401)).toEqual([])
+    },
+  )
 })

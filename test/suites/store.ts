@@ -9,6 +9,7 @@ import type { Clock } from '../../src/lib/clock.ts'
 import { makeRequestId, makeUlid } from '../../src/lib/id.ts'
 import { StoreUnavailable } from '../../src/lib/store-error.ts'
 import type { Store } from '../../src/store/store.ts'
+import type { RefreshFamily } from '../../src/token/family.ts'
 import { makeFirstRing } from '../support/ring.ts'
 import { ManualClock } from '../support/server.ts'
 import { testFamilyStore } from './family-store.ts'
@@ -92,6 +93,7 @@ export function testStore(name: string, under: StoreUnderTest): void {
         ['client.enabled', () => store.setClientStatus('billing', 'active', by)],
         ['secret.created', () => store.createSecret('billing', newSecret(), by)],
         ['secret.revoked', () => store.revokeSecret('billing', secret.secretId, by)],
+        ['client.offboarded', () => store.offboardClient('billing', by)],
         ['resource.updated', () => store.updateResource(api, { name: 'API' }, by)],
         ['client.deleted', () => store.deleteClient('billing', by)],
         ['resource.deleted', () => store.deleteResource(api, by)],
@@ -384,7 +386,139 @@ export function testStore(name: string, under: StoreUnderTest): void {
     })
   })
 
+  describe(`${name}: the end of all access of a client`, () => {
+    const family = (bornAt: number, more: Partial<RefreshFamily> = {}): RefreshFamily => ({
+      familyId: makeUlid(bornAt),
+      clientId: 'billing',
+      subject: 'billing',
+      audience: api,
+      scopes: [],
+      seed: Buffer.alloc(16),
+      generation: 0,
+      generationAt: bornAt,
+      rootVersion: 1,
+      expiresAt: bornAt + 3_600_000,
+      familyExpiresAt: bornAt + 86_400_000,
+      ...more,
+    })
+
+    it('I5 is one act: it is disabled, its secrets are gone, what was issued is dead, and one record says so', async () => {
+      const store = await createWithClient()
+      const second = newSecret()
+      await store.createSecret('billing', second, by)
+      const [first] = (await store.findClient('billing')).value?.secrets ?? []
+      const sequence = await store.readRegistrySequence()
+      const done = await store.offboardClient('billing', by)
+      const now = clock.nowMilliseconds()
+      expect(done).toEqual({
+        client: (await store.findClient('billing')).value,
+        secrets: expect.arrayContaining([first?.secretId, second.secretId]),
+        endedBefore: 0,
+        endedAt: now,
+      })
+      expect(done.client).toMatchObject({ status: 'disabled', disabledAt: now, secrets: [] })
+      expect(done.client.tokensAfter).toBeGreaterThanOrEqual(now + 2_000)
+      expect(await store.readRegistrySequence()).toBe(sequence + 1)
+      const records = await store.listAudit({ type: 'client.offboarded', limit: 10 })
+      expect(records).toMatchObject([{ clientId: 'billing', actor: by, detail: { secrets: done.secrets } }])
+    })
+
+    it('fences what was decided on before it, and is itself refused for a client that there is not', async () => {
+      const store = await createWithClient()
+      const sequence = await store.readRegistrySequence()
+      await store.offboardClient('billing', by)
+      expect(await store.recordIssuance(issuance(clock), sequence)).toBe(false)
+      const start = { kind: 'start' as const, family: family(clock.nowMilliseconds()) }
+      expect(await store.recordIssuance(issuance(clock), sequence, start)).toBe(false)
+      await expect(store.offboardClient('nobody', by)).rejects.toMatchObject({ code: 'unknown' })
+      await store.deleteClient('billing', by)
+      await expect(store.offboardClient('billing', by)).rejects.toMatchObject({ code: 'unknown' })
+    })
+
+    it('happens once: again it changes nothing, and tells when it was', async () => {
+      const store = await createWithClient()
+      const first = await store.offboardClient('billing', by)
+      clock.advance(60)
+      const sequence = await store.readRegistrySequence()
+      const again = await store.offboardClient('billing', by)
+      expect(again).toEqual({
+        client: first.client,
+        secrets: [],
+        endedBefore: first.client.tokensAfter,
+        endedAt: first.endedAt,
+      })
+      expect(await store.readRegistrySequence()).toBe(sequence)
+      expect(await store.listAudit({ type: 'client.offboarded', limit: 10 })).toHaveLength(1)
+    })
+
+    it('takes the secrets of a client that had only been disabled, and keeps when that was', async () => {
+      const store = await createWithClient()
+      const { disabledAt } = await store.setClientStatus('billing', 'disabled', by)
+      clock.advance(60)
+      const done = await store.offboardClient('billing', by)
+      expect(done.secrets).toHaveLength(1)
+      expect(done).toMatchObject({ endedAt: clock.nowMilliseconds(), client: { disabledAt } })
+      expect(done.endedBefore).toBe((disabledAt ?? 0) + 2_000)
+    })
+
+    it('can be counted afterwards: families and tokens that were alive, and when the last token dies', async () => {
+      const own = new ManualClock()
+      const store = await under.create(own)
+      await store.createResource(api, { scopes: ['read'] }, by)
+      for (const id of ['billing', 'other']) await store.createClient(id, settings, newSecret(), by)
+      const issue = async (seconds: number, more: Partial<IssuanceRecord> = {}, born?: RefreshFamily) => {
+        const expiresAt = Math.floor(own.nowMilliseconds() / 1000) + seconds
+        const record = issuance(own, { expiresAt, ...more })
+        const start = born === undefined ? undefined : { kind: 'start' as const, family: born }
+        expect(await store.recordIssuance(record, await store.readRegistrySequence(), start)).toBe(true)
+        return record
+      }
+      await issue(900)
+      await store.setClientStatus('billing', 'disabled', by)
+      const { tokensAfter = 0 } = await store.setClientStatus('billing', 'active', by)
+      own.advance(3)
+      const now = own.nowMilliseconds()
+      const [kept, over, ended] = [family(now), family(now, { expiresAt: now + 1_000 }), family(now)]
+      await issue(300, { familyId: kept.familyId }, kept)
+      await issue(1, { familyId: over.familyId }, over)
+      const { jti } = await issue(300)
+      await issue(300, { familyId: ended.familyId }, ended)
+      await issue(600, { clientId: 'other' })
+      await store.revokeToken(
+        { expiresAt: now + 300_000 },
+        { type: 'token.revoked', jti, clientId: 'billing', actor: by },
+      )
+      await store.endFamily({
+        familyId: ended.familyId,
+        event: { type: 'family.ended', familyId: ended.familyId, clientId: 'billing', reason: 'revoked', actor: by },
+      })
+      own.advance(2)
+      const { endedBefore } = await store.offboardClient('billing', by)
+      expect(endedBefore).toBe(tokensAfter)
+      const at = own.nowMilliseconds()
+      expect(await store.countFamilies('billing', { now: at, bornAfter: endedBefore })).toBe(1)
+      const last = Math.floor(now / 1000) - 3 + 900
+      expect(await store.readLiveTokens('billing', at, endedBefore)).toEqual({ count: 1, lastExpiresAt: last })
+      expect(await store.readLiveTokens('billing', at)).toEqual({ count: 2, lastExpiresAt: last })
+      expect(await store.readLiveTokens('nobody', at)).toEqual({ count: 0 })
+    })
+  })
+
   describe(`${name}: secrets`, () => {
+    it('are known by the newest token that they got, as far back as is asked for', async () => {
+      const store = await createWithClient()
+      const since = clock.nowMilliseconds()
+      const sequence = await store.readRegistrySequence()
+      for (const secretId of ['sec_a', 'sec_a', 'sec_b']) {
+        clock.advance(10)
+        await store.recordIssuance(issuance(clock, { secretId }), sequence)
+      }
+      expect(await store.findLastUse('sec_a', since)).toBe(since + 20_000)
+      expect(await store.findLastUse('sec_b', since + 30_000)).toBe(since + 30_000)
+      expect(await store.findLastUse('sec_b', since + 30_001)).toBeUndefined()
+      expect(await store.findLastUse('sec_c', since)).toBeUndefined()
+    })
+
     it('do not pile up when they have expired', async () => {
       const store = await createWithClient()
       for (let i = 0; i < 40; i += 1) {

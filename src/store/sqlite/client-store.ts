@@ -1,7 +1,7 @@
 import type { Client, ClientSecret, ClientSettings, SecretFacts } from '../../client/client.ts'
 import { maxSecretsPerClient } from '../../client/client.ts'
 import type { SecretId } from '../../client/client-secret.ts'
-import type { ClientChanges, ClientStore, ExpiringSecret, NewSecret } from '../../client/client-store.ts'
+import type { ClientChanges, ClientStore, ExpiringSecret, NewSecret, Offboarding } from '../../client/client-store.ts'
 import { formatCost, isSameCost, parseArgonHash } from '../../client/imported-secret.ts'
 import { RegistryError } from '../../lib/store-error.ts'
 import { isAuthMethod } from '../../oauth/auth-method.ts'
@@ -206,6 +206,23 @@ export function createClientStore(connection: Connection): ClientStore {
     return { value: get(clientId), events: [{ type, clientId }] }
   }
 
+  const offboard = (clientId: string): Changed<Offboarding> => {
+    const current = get(clientId)
+    const secrets = current.secrets.map((secret) => secret.secretId)
+    const { disabledAt, tokensAfter: endedBefore = 0 } = current
+    if (disabledAt !== undefined && secrets.length === 0) {
+      return { value: { client: current, secrets, endedBefore, endedAt: disabledAt }, events: [] }
+    }
+    const now = clock.nowMilliseconds()
+    db.delete(clientSecret).where(eq(clientSecret.clientId, clientId)).run()
+    db.update(client)
+      .set({ status: 'disabled', disabledAt: disabledAt ?? now, updatedAt: now, ...endTokens() })
+      .where(eq(client.clientId, clientId))
+      .run()
+    const value = { client: get(clientId), secrets, endedBefore, endedAt: now }
+    return { value, events: [{ type: 'client.offboarded', clientId, detail: { secrets } }] }
+  }
+
   const remove = (clientId: string): Changed<void> => {
     const current = get(clientId)
     db.delete(clientSecret).where(eq(clientSecret.clientId, clientId)).run()
@@ -289,6 +306,7 @@ export function createClientStore(connection: Connection): ClientStore {
     updateClient: (clientId, changes, by) => connection.change(by, () => update(clientId, changes)),
     setClientStatus: (clientId, status, by) => connection.change(by, () => setStatus(clientId, status)),
     deleteClient: (clientId, by) => connection.change(by, () => remove(clientId)),
+    offboardClient: (clientId, by) => connection.change(by, () => offboard(clientId)),
     createSecret: (clientId, secret, by) => connection.change(by, () => createSecret(clientId, secret)),
     revokeSecret: (clientId, secretId, by) => connection.change(by, () => revokeSecret(clientId, secretId)),
     noteSecretUse: (lastUsedAt) =>

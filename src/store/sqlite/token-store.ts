@@ -1,5 +1,5 @@
 import type { IssuanceRecord } from '../../audit/event.ts'
-import { ulidFloor } from '../../lib/id.ts'
+import { ulidCeiling, ulidFloor, ulidMilliseconds } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
 import type { TokenStore } from '../../token/token-store.ts'
@@ -24,9 +24,18 @@ export function createTokenStore(connection: Connection): TokenStore {
     .where(eq(issuance.jti, placeholder('jti')))
     .prepare()
 
+  // Whoever only checks signatures believes ended tokens too, so the last of all counts.
   const live = sqlite.prepare(
-    'SELECT count(*) AS count, max(expires_at) AS last FROM issuance WHERE jti >= ? AND client_id = ? AND expires_at > ?',
+    `SELECT max(expires_at) AS last, count(*) FILTER (
+       WHERE jti > ?
+         AND NOT EXISTS (SELECT 1 FROM mark WHERE kind = 'jti' AND id = jti)
+         AND NOT EXISTS (SELECT 1 FROM mark WHERE kind = 'family' AND id = family_id)
+     ) AS count
+     FROM issuance WHERE jti >= ? AND client_id = ? AND expires_at > ?`,
   )
+  const lastUse = sqlite
+    .prepare('SELECT jti FROM issuance WHERE jti >= ? AND secret_id = ? ORDER BY jti DESC LIMIT 1')
+    .pluck()
 
   return {
     recordIssuance: (record, sequence, change) =>
@@ -47,14 +56,24 @@ export function createTokenStore(connection: Connection): TokenStore {
         const row = byJti.get({ jti })
         return row === undefined ? undefined : toIssuanceRecord(row)
       }),
-    readLiveTokens: (clientId, now) =>
+    readLiveTokens: (clientId, now, endedBefore = 0) =>
       read(() => {
         // No token lives longer than that, so none of before it is alive.
         const from = ulidFloor(now - longestTokenLifeMilliseconds)
-        const row = live.get(from, clientId, Math.floor(now / 1000)) as { count: number; last: number | null }
+        const row = live.get(ulidCeiling(endedBefore), from, clientId, Math.floor(now / 1000)) as LiveRow
         return row.last === null ? { count: 0 } : { count: row.count, lastExpiresAt: row.last }
       }),
+    findLastUse: (secretId, since) =>
+      read(() => {
+        const jti = lastUse.get(ulidFloor(since), secretId) as string | undefined
+        return jti === undefined ? undefined : ulidMilliseconds(jti)
+      }),
   }
+}
+
+interface LiveRow {
+  readonly count: number
+  readonly last: number | null
 }
 
 function toValues(record: IssuanceRecord): (string | number | null)[] {
