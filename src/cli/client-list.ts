@@ -12,7 +12,7 @@ export const clientList: Command = {
   example: 'mayfly client list --json',
   async run(context) {
     const store = await context.openStore()
-    const rows = (await readAll(store)).map(describeClient)
+    const rows = (await readAllClients(store)).map(describeClient)
     return printList(
       rows,
       ['client_id', 'status', 'audience', 'scope', 'secret_count'],
@@ -21,7 +21,8 @@ export const clientList: Command = {
   },
 }
 
-async function readAll(store: Store): Promise<readonly Client[]> {
+/** Every client, in pages. @throws StoreUnavailable */
+export async function readAllClients(store: Store): Promise<readonly Client[]> {
   const clients: Client[] = []
   for (;;) {
     const after = clients.at(-1)?.clientId

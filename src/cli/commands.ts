@@ -12,6 +12,7 @@ import { dbAcceptIssuer } from './db-accept-issuer.ts'
 import { dbBackup } from './db-backup.ts'
 import { dbCheck } from './db-check.ts'
 import { dbMigrate } from './db-migrate.ts'
+import { dbRestore } from './db-restore.ts'
 import { doctor } from './doctor.ts'
 import { keyActivate } from './key-activate.ts'
 import { keyExport } from './key-export.ts'
@@ -66,6 +67,7 @@ export const commands: readonly Command[] = [
   dbMigrate,
   dbCheck,
   dbBackup,
+  dbRestore,
   dbAcceptIssuer,
   doctor,
 ]

@@ -10,7 +10,16 @@ import type { RingView } from './open-ring.ts'
 
 /** One finding. A `fault` must be mended; a `warning` will become one, or may be meant. */
 export interface Finding {
-  readonly check: 'files' | 'database' | 'master key' | 'signing keys' | 'clock' | 'issuer' | 'secrets' | 'size'
+  readonly check:
+    | 'files'
+    | 'database'
+    | 'witness'
+    | 'master key'
+    | 'signing keys'
+    | 'clock'
+    | 'issuer'
+    | 'secrets'
+    | 'size'
   readonly status: 'ok' | 'warning' | 'fault'
   readonly detail: string
 }
@@ -73,6 +82,35 @@ export async function checkDatabase({ store }: RingView): Promise<readonly Findi
   const faults = await store.check()
   if (faults.length === 0) return [{ check: 'database', status: 'ok', detail: `${store.location} is whole` }]
   return faults.map((detail) => ({ check: 'database', status: 'fault', detail }))
+}
+
+/** Whether an old copy of the database would be noticed, and whether this is one. */
+export async function checkWitness(
+  context: CommandContext,
+  { store, material }: RingView,
+): Promise<readonly Finding[]> {
+  const { witnessFile, databasePath } = context.settings
+  const finding = (status: Finding['status'], detail: string): readonly Finding[] => [
+    { check: 'witness', status, detail },
+  ]
+  if (store.doubt !== undefined) return finding('fault', store.doubt)
+  const { readWitness } = await import('../store/witness.ts')
+  if (readWitness(witnessFile)?.has(material.storeId) !== true) {
+    return finding(
+      'warning',
+      `${witnessFile} does not know this database, so an old copy of it would start unnoticed: the next start or change writes it; put it back if it was there`,
+    )
+  }
+  if (dirname(witnessFile) === dirname(databasePath)) {
+    return finding(
+      'warning',
+      `the witness lies beside the database in ${dirname(witnessFile)}, and whoever puts back that folder puts back both: give MAYFLY_WITNESS_FILE another place`,
+    )
+  }
+  if ((statSync(witnessFile).mode & 0o022) !== 0) {
+    return finding('fault', `others can write the witness ${witnessFile}: run \`chmod go-w ${witnessFile}\``)
+  }
+  return finding('ok', `${witnessFile} remembers how far the database has come`)
 }
 
 /** Whether the master key opens the root, and each private key matches the public one that is published. */

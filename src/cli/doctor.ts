@@ -24,6 +24,7 @@ export const doctor: Command = {
     const findings: readonly Finding[] = [
       ...(await checks.checkFiles(context, view)),
       ...(await checks.checkDatabase(view)),
+      ...(await checks.checkWitness(context, view)),
       ...(await checks.checkMaster(context, view.material)),
       ...(await checks.checkKeys(view)),
       ...checks.checkClock(view.moment),

@@ -1,5 +1,7 @@
 import { resolve } from 'node:path'
-import { type Command, CommandFailure, UsageError } from './command.ts'
+import { defaultWitnessFile } from '../config.ts'
+import type { Store } from '../store/store.ts'
+import { type Command, type CommandContext, CommandFailure, UsageError } from './command.ts'
 import { viewRing } from './open-ring.ts'
 import { printObject } from './print.ts'
 import { textOption } from './values.ts'
@@ -38,6 +40,7 @@ export const keyRewrap: Command = {
     if (!(await store.rewrapRoots({ from: material.rootKeys, to: roots }, context.actor))) {
       throw new CommandFailure('the root key or its master key changed meanwhile and nothing was done: try again')
     }
+    await moveWitness(context, store, file)
     return printObject({ new_master_key_file: file, old_master_key_file: masterKeyFile, root_keys: roots.length }, [
       '',
       `From now on the database opens with ${file} alone: set MAYFLY_MASTER_KEY_FILE to it, or put it in the old one's place, before`,
@@ -54,4 +57,15 @@ export const keyRewrap: Command = {
       }
     }
   },
+}
+
+// Beside the new key, where the next start will look for it, it must know as much as beside the old one.
+async function moveWitness({ settings }: CommandContext, store: Store, newMasterKeyFile: string): Promise<void> {
+  if (settings.witnessFile !== defaultWitnessFile(settings.masterKeyFile)) return
+  const { Witness } = await import('../store/witness.ts')
+  const material = await store.readKeys()
+  const registry = await store.readRegistrySequence()
+  const mark = await store.readMarkSequence()
+  if (material === undefined) return
+  await new Witness(defaultWitnessFile(newMasterKeyFile)).raise(material.storeId, { registry, mark })
 }

@@ -2,8 +2,9 @@ import { type Clock, systemClock } from '../lib/clock.ts'
 import { type StoreUnavailable, WitnessUnavailable } from '../lib/store-error.ts'
 import type { WitnessOptions } from './sqlite/guard.ts'
 import { toOpenError } from './sqlite/open.ts'
+import { prepareRestore } from './sqlite/restore.ts'
 import { openSqliteStore } from './sqlite/sqlite-store.ts'
-import { type Store, type StoreEvents, StoreOpenError } from './store.ts'
+import { type Restoring, type Store, type StoreEvents, StoreOpenError } from './store.ts'
 
 /** How to open: see `OpenOptions` of the store for `create`, `examine` and `exclusive`. */
 export interface OpenStoreOptions {
@@ -23,6 +24,15 @@ export interface OpenStoreOptions {
  */
 export function openStore(place: string, options: OpenStoreOptions): Store {
   return openSqliteStore(place, { clock: systemClock, ...options })
+}
+
+/**
+ * Makes ready to put a backup in the place of a store. Whatever comes of it, `finish` or `abandon` must follow.
+ *
+ * @throws StoreOpenError when somebody has the store open, or the file is no backup of it
+ */
+export function restoreStore(place: string, file: string): Restoring {
+  return prepareRestore(place, file, systemClock)
 }
 
 /** What a store that failed at work says to the person at the command line. */

@@ -1,4 +1,4 @@
-import type { AuditStore } from '../audit/audit-store.ts'
+import type { AuditEntry, AuditStore } from '../audit/audit-store.ts'
 import type { Actor } from '../audit/event.ts'
 import type { ClientStore } from '../client/client-store.ts'
 import type { KeyStore } from '../key/key-store.ts'
@@ -61,6 +61,22 @@ export interface Acceptance {
   readonly to: Sequences
   /** Only tokens and families of after this moment are alive, milliseconds since the epoch. */
   readonly tokensAfter: number
+}
+
+/** A backup that is about to take the place of the database, which nobody else can open meanwhile. */
+export interface Restoring {
+  /** The copy of the backup, brought up to date. It is to be accepted before it is put in place. */
+  readonly store: Store
+  /** How far the database has come that is there, and when its newest token was issued; zeros where nobody can tell. */
+  readonly known: Sequences & { readonly issuedUpTo: number }
+  /** The moment of the newest record in the backup, milliseconds since the epoch. */
+  readonly until: number
+  /** The changes to clients, secrets, keys and resources that the database has and the backup lacks; `undefined` when nobody can tell. */
+  readLost(): readonly AuditEntry[] | undefined
+  /** Puts the copy in place. @returns where what lay there is kept; `undefined` when nothing did. @throws StoreOpenError */
+  finish(): Promise<string | undefined>
+  /** Leaves everything as it was. Does nothing after `finish`. */
+  abandon(): Promise<void>
 }
 
 /** How large a store is. */

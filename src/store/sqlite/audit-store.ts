@@ -117,8 +117,8 @@ function isLater(a: AuditEntry, b: AuditEntry): boolean {
   return a.at === b.at ? a.id > b.id : a.at > b.at
 }
 
-// The trail is written by this program alone, and read back as it was written.
-function toEntry(row: typeof auditEvent.$inferSelect): AuditEntry {
+/** A line of the trail from its row. The trail is written by this program alone, and read back as it was written. */
+export function toEntry(row: typeof auditEvent.$inferSelect): AuditEntry {
   const { id, type, clientId, requestId } = row
   const { wallAt = ulidMilliseconds(id), ...detail } = JSON.parse(row.detail) as { wallAt?: number }
   const event = {

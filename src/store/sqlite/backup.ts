@@ -29,7 +29,8 @@ export function writeBackup(sqlite: Database.Database, file: string): void {
   }
 }
 
-function syncPath(path: string): void {
+/** Flushes a file or a folder. */
+export function syncPath(path: string): void {
   const descriptor = openSync(path, 'r')
   try {
     fsyncSync(descriptor)

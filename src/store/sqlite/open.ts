@@ -131,10 +131,12 @@ interface Place {
 
 function prepare(sqlite: Database.Database, { path, ino }: Place, options: OpenOptions): Database.Database {
   try {
-    checkVersion(sqlite)
-    // From the first read on: in WAL mode every connection that has read keeps a shared lock.
+    // First of all: it counts from the first look at the file on, and in WAL mode every connection that has looked keeps a
+    // shared lock for as long as it lives, also when it is idle.
     if (options.exclusive) sqlite.pragma('locking_mode = EXCLUSIVE')
+    checkVersion(sqlite)
     checkIdentity(sqlite, path)
+    if (options.exclusive) sqlite.exec('BEGIN EXCLUSIVE; COMMIT')
     // The first read may have waited for a restore, and this connection still have the file that was moved aside: its -wal
     // would become that of the new one.
     if (statSync(path).ino !== ino) throw new StoreOpenError(`${path} was replaced while it was opened: try again`)
@@ -161,7 +163,8 @@ function checkVersion(sqlite: Database.Database): void {
     )
 }
 
-function checkIdentity(sqlite: Database.Database, path: string): void {
+/** @throws StoreOpenError for a database of another program */
+export function checkIdentity(sqlite: Database.Database, path: string): void {
   const isEmpty = sqlite.prepare('SELECT count(*) FROM sqlite_schema').pluck().get() === 0
   const id = sqlite.pragma('application_id', { simple: true })
   if (!isEmpty && id !== applicationId)

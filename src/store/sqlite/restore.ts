@@ -1,0 +1,359 @@
+/**
+ * A backup takes the place of the database. Nobody may have the database open meanwhile, and whenever the process ends, the
+ * old one or the new one lies there, whole:
+ *
+ *   1  the database is locked                                  whoever has it open keeps a lock: then nothing is done
+ *   2  the backup is copied beside it, under another name,
+ *      examined, brought up to date and accepted               a crash leaves a file that the next restore removes
+ *   3  the database is left without a -wal                     all of it is in the one file, which is complete by itself
+ *   4  it gets a second name, for whoever wants to look        the first one still leads to it
+ *   5  the copy is renamed into its place, and with that the
+ *      old one is out of it                                    one step; there is no moment without a database, in which
+ *                                                              a start would make a new one
+ *
+ * Only the file that was named is copied: a -wal beside it is not a part of it. A -wal or -shm that still lies beside the
+ * database at 4, because that is damaged or missing, is moved aside with it: SQLite would write it into the new one.
+ */
+import { randomBytes } from 'node:crypto'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readdirSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
+import { basename, dirname } from 'node:path'
+import Database from 'better-sqlite3'
+import type { AuditEntry } from '../../audit/audit-store.ts'
+import { type Clock, formatTimestamp } from '../../lib/clock.ts'
+import { ulidMilliseconds } from '../../lib/id.ts'
+import { makeFolder } from '../../lib/make-folder.ts'
+import { type Restoring, StoreOpenError } from '../store.ts'
+import { toEntry } from './audit-store.ts'
+import { syncPath } from './backup.ts'
+import { readStanding, type Standing } from './guard.ts'
+import { applicationId, readMigrationState } from './migrate.ts'
+import { checkIdentity, inUse, isBusy, toOpenError } from './open.ts'
+import { openSqliteStore } from './sqlite-store.ts'
+
+const headerBytes = 100
+const applicationIdOffset = 68
+const chunkBytes = 1024 * 1024
+const busyMilliseconds = 500
+const mostLost = 10_000
+
+/** The database that is to be replaced. */
+interface Present {
+  readonly exists: boolean
+  /** Holds the lock; absent where there is no database, or none that SQLite can read. */
+  readonly sqlite: Database.Database | undefined
+  readonly standing: Standing | undefined
+  readonly issuedUpTo: number
+}
+
+/** What is known of a backup before it is brought up to date. */
+interface Backup {
+  readonly standing: Standing
+  /** The id of its newest record of a refusal or change. */
+  readonly lastEvent: string
+  readonly until: number
+}
+
+/**
+ * Makes ready to put a backup in the place of a database. Whatever comes of it, `finish` or `abandon` must follow.
+ *
+ * @param place absolute path of the database, which need not exist
+ * @param file absolute path of the backup
+ * @throws StoreOpenError
+ */
+export function prepareRestore(place: string, file: string, clock: Clock): Restoring {
+  checkHeader(file)
+  if (isSameFile(place, file)) {
+    throw new StoreOpenError(
+      `${file} is the database itself: \`mayfly db restore --accept-current\` accepts it as it is`,
+    )
+  }
+  const present = openPresent(place)
+  const copy = `${place}.restore-${randomBytes(6).toString('hex')}.tmp`
+  try {
+    removeLeftovers(place)
+    copyDurably(file, copy)
+    const backup = examine(copy, file)
+    requireSameStore(present, backup, { place, file })
+    const store = openSqliteStore(copy, { create: true, examine: false, clock })
+    return new Restore({ place, copy, clock, present, backup, store })
+  } catch (error) {
+    removeCopy(copy)
+    present.sqlite?.close()
+    throw toOpenError(error, place)
+  }
+}
+
+function isSqlite(header: Buffer): boolean {
+  return header.subarray(0, 16).toString('latin1') === 'SQLite format 3\0'
+}
+
+function checkHeader(file: string): void {
+  const header = readStart(file)
+  if (isSqlite(header) && header.readUInt32BE(applicationIdOffset) === applicationId) return
+  throw new StoreOpenError(`${file} is no Mayfly database: give the path of a file that \`mayfly db backup\` wrote`)
+}
+
+function readStart(file: string): Buffer {
+  const header = Buffer.alloc(headerBytes)
+  try {
+    const descriptor = openSync(file, 'r')
+    try {
+      readSync(descriptor, header)
+    } finally {
+      closeSync(descriptor)
+    }
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'no code'
+    throw new StoreOpenError(
+      `${file} cannot be read (${code}): give the path of a file that \`mayfly db backup\` wrote, and let the user of this process read it`,
+      { cause },
+    )
+  }
+  return header
+}
+
+function isSameFile(a: string, b: string): boolean {
+  const [one, two] = [a, b].map((path) => statSync(path, { throwIfNoEntry: false }))
+  return one !== undefined && one.ino === two?.ino && one.dev === two.dev
+}
+
+function openPresent(place: string): Present {
+  const nothing = { sqlite: undefined, standing: undefined, issuedUpTo: 0 }
+  if (!existsSync(place)) {
+    makeFolder(dirname(place))
+    return { exists: false, ...nothing }
+  }
+  if (existsSync(`${place}-journal`)) {
+    throw new StoreOpenError(
+      `${place}-journal lies beside the database, and Mayfly never makes one: move it away first`,
+    )
+  }
+  if (!statSync(place).isFile())
+    throw new StoreOpenError(`${place} is not a file: give MAYFLY_DATABASE_URL the path of one`)
+  // SQLite would remove the -wal of a file whose first page it cannot read.
+  if (statSync(place).size > 0 && !isSqlite(readStart(place))) return { exists: true, ...nothing }
+  const sqlite = openFile(place)
+  try {
+    // From the first read on; a connection in WAL mode keeps a shared lock for as long as it lives, also when it is idle.
+    sqlite.pragma('locking_mode = EXCLUSIVE')
+    checkIdentity(sqlite, place)
+    sqlite.exec('BEGIN EXCLUSIVE; COMMIT')
+    return { exists: true, sqlite, standing: readStanding(sqlite), issuedUpTo: readIssuedUpTo(sqlite) }
+  } catch (error) {
+    sqlite.close()
+    if (isBusy(error)) throw inUse(place, error)
+    if (isDamage(error)) return { exists: true, ...nothing }
+    throw toOpenError(error, place)
+  }
+}
+
+function openFile(place: string): Database.Database {
+  try {
+    return new Database(place, { timeout: busyMilliseconds })
+  } catch (error) {
+    throw toOpenError(error, place)
+  }
+}
+
+function readIssuedUpTo(sqlite: Database.Database): number {
+  const isMade = sqlite.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'issuance'`).get() !== undefined
+  const newest = isMade ? sqlite.prepare('SELECT max(jti) FROM issuance').pluck().get() : undefined
+  return typeof newest === 'string' ? ulidMilliseconds(newest) : 0
+}
+
+function isDamage(error: unknown): boolean {
+  return error instanceof Database.SqliteError && /^SQLITE_(?:CORRUPT|NOTADB)/.test(error.code)
+}
+
+// What a restore that was killed had copied.
+function removeLeftovers(place: string): void {
+  const prefix = `${basename(place)}.restore-`
+  for (const name of readdirSync(dirname(place))) {
+    if (name.startsWith(prefix) && /^[0-9a-f]{12}\.tmp(?:-wal|-shm|-journal)?$/.test(name.slice(prefix.length)))
+      rmSync(`${dirname(place)}/${name}`, { force: true })
+  }
+}
+
+function removeCopy(copy: string): void {
+  for (const end of ['', '-wal', '-shm', '-journal']) rmSync(`${copy}${end}`, { force: true })
+}
+
+function copyDurably(from: string, to: string): void {
+  const source = openSync(from, 'r')
+  const target = openSync(to, 'wx', 0o600)
+  try {
+    const chunk = Buffer.alloc(chunkBytes)
+    for (let length = readSync(source, chunk); length > 0; length = readSync(source, chunk)) {
+      for (let written = 0; written < length; ) written += writeSync(target, chunk, written, length - written)
+    }
+    fsyncSync(target)
+  } finally {
+    closeSync(target)
+    closeSync(source)
+  }
+}
+
+function examine(copy: string, file: string): Backup {
+  const sqlite = new Database(copy)
+  try {
+    if (sqlite.pragma('quick_check(1)', { simple: true }) !== 'ok') throw damaged(file)
+    if (readMigrationState(sqlite).newer)
+      throw new StoreOpenError(`${file} was written by a newer Mayfly: use that version to restore it`)
+    const standing = readStanding(sqlite)
+    if (standing === undefined)
+      throw new StoreOpenError(`${file} has no keys: it is a backup of a database that no server has ever started on`)
+    const lastEvent = String(sqlite.prepare(`SELECT coalesce(max(id), '') FROM audit_event`).pluck().get())
+    const until = Math.max(lastEvent === '' ? 0 : ulidMilliseconds(lastEvent), readIssuedUpTo(sqlite))
+    return { standing, lastEvent, until }
+  } catch (error) {
+    throw isDamage(error) ? damaged(file, error) : error
+  } finally {
+    sqlite.close()
+  }
+}
+
+function damaged(file: string, cause?: unknown): StoreOpenError {
+  return new StoreOpenError(`${file} is damaged: take another file that \`mayfly db backup\` wrote`, { cause })
+}
+
+function requireSameStore(
+  { standing }: Present,
+  backup: Backup,
+  { place, file }: { readonly place: string; readonly file: string },
+): void {
+  if (standing === undefined || standing.storeId === backup.standing.storeId) return
+  throw new StoreOpenError(
+    `${file} is a backup of another database than ${place}: give MAYFLY_DATABASE_URL the path of its own, or move ${place} away if it shall take that place`,
+  )
+}
+
+interface Parts {
+  readonly place: string
+  readonly copy: string
+  readonly clock: Clock
+  readonly present: Present
+  readonly backup: Backup
+  readonly store: Restoring['store']
+}
+
+class Restore implements Restoring {
+  readonly #parts: Parts
+  #over = false
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  get store() {
+    return this.#parts.store
+  }
+
+  get known() {
+    const { standing, issuedUpTo } = this.#parts.present
+    return { registry: standing?.registry ?? 0, mark: standing?.mark ?? 0, issuedUpTo }
+  }
+
+  get until() {
+    return this.#parts.backup.until
+  }
+
+  readLost(): readonly AuditEntry[] | undefined {
+    const { present, backup } = this.#parts
+    if (present.standing === undefined || present.sqlite === undefined) return undefined
+    try {
+      const rows = present.sqlite
+        .prepare(
+          `SELECT id, type, client_id AS clientId, request_id AS requestId, detail FROM audit_event
+           WHERE id > ? AND substr(type, 1, instr(type, '.')) IN ('client.', 'secret.', 'key.', 'resource.')
+           ORDER BY id LIMIT ?`,
+        )
+        .all(backup.lastEvent, mostLost)
+      return (rows as Parameters<typeof toEntry>[0][]).map(toEntry)
+    } catch {
+      // Damage that the lock did not meet.
+      return undefined
+    }
+  }
+
+  async finish(): Promise<string | undefined> {
+    const { place, copy, clock, present, store } = this.#parts
+    try {
+      await store.close()
+      if (existsSync(`${copy}-wal`)) throw new StoreOpenError(`${copy} cannot be written: look for room on its disk`)
+      syncPath(copy)
+      leaveWal(present)
+      const stamp = formatTimestamp(clock.nowMilliseconds()).replaceAll(/[-:.]/g, '')
+      const kept = `${place}.before-restore-${stamp}`
+      keepAside(place, kept, present)
+      putInPlace(copy, place, present)
+      syncPath(dirname(place))
+      return present.exists ? kept : undefined
+    } catch (error) {
+      throw toOpenError(error, place)
+    } finally {
+      await this.abandon()
+    }
+  }
+
+  async abandon(): Promise<void> {
+    if (this.#over) return
+    this.#over = true
+    await this.#parts.store.close()
+    removeCopy(this.#parts.copy)
+    this.#parts.present.sqlite?.close()
+  }
+}
+
+// Out of WAL mode: the -wal is written into the file and removed, and when this connection is closed, which is when the new
+// file lies there, it has none to remove. The journal stays in memory, for one on disk that a crash left would be taken for
+// foreign; the one page that changes is written at once.
+function leaveWal({ sqlite }: Present): void {
+  if (sqlite === undefined) return
+  const mode = sqlite.pragma('journal_mode = MEMORY', { simple: true })
+  if (mode !== 'memory')
+    throw new StoreOpenError(`${sqlite.name}-wal cannot be written into the database: look for room there`)
+  // What a crash left of it says nothing any more.
+  rmSync(`${sqlite.name}-shm`, { force: true })
+}
+
+function keepAside(place: string, kept: string, { exists }: Present): void {
+  for (const end of ['-wal', '-shm']) {
+    if (existsSync(`${place}${end}`)) renameSync(`${place}${end}`, `${kept}${end}`)
+  }
+  if (exists) {
+    try {
+      linkSync(place, kept)
+    } catch {
+      // Not every file system has second names.
+      copyDurably(place, kept)
+    }
+  }
+  syncPath(dirname(place))
+}
+
+function putInPlace(copy: string, place: string, { exists }: Present): void {
+  if (exists) renameSync(copy, place)
+  else putWhereNothingIs(copy, place)
+}
+
+// Unlike a rename, a link replaces nothing that a start has made meanwhile. Not every file system has links.
+function putWhereNothingIs(copy: string, place: string): void {
+  try {
+    linkSync(copy, place)
+  } catch (cause) {
+    if (existsSync(place)) throw new StoreOpenError(`${place} was made meanwhile: stop the server first`, { cause })
+    renameSync(copy, place)
+  }
+}
