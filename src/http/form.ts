@@ -23,7 +23,7 @@ export async function readForm(incoming: IncomingMessage): Promise<Parameters> {
 }
 
 // Parameters may be empty (RFC 9110 section 5.6.6). Spaces have one place each, so that a long run of them costs no more.
-const formType = /^application\/x-www-form-urlencoded[ \t]*(?:;[ \t]*(?:charset="?utf-8"?[ \t]*)?)*$/i
+const formType = /^application\/x-www-form-urlencoded[ \t]*(?:;[ \t]*(?:charset=(?:utf-8|"utf-8")[ \t]*)?)*$/i
 
 function isForm(contentType: string | undefined): boolean {
   return formType.test(contentType ?? '')

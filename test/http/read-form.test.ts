@@ -80,6 +80,8 @@ describe('the form of a request', () => {
     'application/x-www-form-urlencoded;charset=UTF-8',
     'application/x-www-form-urlencoded; charset=utf-8',
     'application/x-www-form-urlencoded \t;\t charset="utf-8"',
+    'application/x-www-form-urlencoded;',
+    'application/x-www-form-urlencoded;; charset=utf-8 ;',
   ])('HTTP-09 may be called %s', async (type) => {
     await expect(readWhole([`Content-Type: ${type}`])).resolves.toBe('x')
   })
@@ -94,6 +96,10 @@ describe('the form of a request', () => {
     ['two types', ['Content-Type: application/x-www-form-urlencoded, text/plain']],
     ['another charset', ['Content-Type: application/x-www-form-urlencoded; charset=utf-16']],
     ['a charset that is not spelt as registered', ['Content-Type: application/x-www-form-urlencoded; charset=utf8']],
+    ['a charset that goes on', ['Content-Type: application/x-www-form-urlencoded; charset=utf-8x']],
+    ['a quotation that does not end', ['Content-Type: application/x-www-form-urlencoded; charset="utf-8']],
+    ['a quotation that does not begin', ['Content-Type: application/x-www-form-urlencoded; charset=utf-8"']],
+    ['a parameter without its semicolon', ['Content-Type: application/x-www-form-urlencoded charset=utf-8']],
     ['an unknown parameter', ['Content-Type: application/x-www-form-urlencoded; x=y']],
     ['two charsets', ['Content-Type: application/x-www-form-urlencoded; charset=utf-8; charset=utf-7']],
     ['a compressed body', [urlEncoded, 'Content-Encoding: gzip']],
