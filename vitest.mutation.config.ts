@@ -6,7 +6,8 @@ import { roomTests } from './scripts/mutation-rooms.ts'
 export default defineConfig({
   test: {
     include: [...roomTests(env.MUTATION_ROOM)],
-    testTimeout: 30_000,
+    // Many a mutant is noticed by a promise that never settles, and each of those takes as long as this.
+    testTimeout: 10_000,
     hookTimeout: 60_000,
   },
 })
