@@ -62,8 +62,9 @@ export class KeyScheduler {
     const moment = clock.moment()
     const due = dueTransitions(ring.keys, moment, timing)
     for (const transition of due) await this.#make(transition, ring)
-    if (due.length > 0) this.#followChanges(await this.#parts.readRing())
-    this.#prepare(ring, moment)
+    const changed = due.length === 0 ? ring : await this.#parts.readRing()
+    this.#followChanges(changed)
+    this.#prepare(changed, moment)
     if (moment.running - this.#savedRunning >= this.#saveAfter) await this.save()
   }
 
