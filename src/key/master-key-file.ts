@@ -104,9 +104,9 @@ export function createMasterKey(path: string): MasterKey {
 // What kept the file from being written may keep it from being looked for; the sentence about the former counts.
 function removeQuietly(path: string): void {
   try {
-    rmSync(path, { force: true })
+    rmSync(path)
   } catch {
-    // A folder that is none holds no file either.
+    // It was never there, or its folder is none.
   }
 }
 

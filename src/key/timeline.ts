@@ -59,7 +59,6 @@ function stepsOf(
         tokensUntil: (key.retiringAt ?? moment.now) + key.maxTtlSeconds * 1000,
       }
     case 'retired':
-      return key.retiringAt === undefined ? {} : { tokensUntil: key.retiringAt + key.maxTtlSeconds * 1000 }
     case 'compromised': {
       const last = key.retiringAt ?? key.compromisedAt
       return !lived || last === undefined ? {} : { tokensUntil: last + key.maxTtlSeconds * 1000 }

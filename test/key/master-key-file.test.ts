@@ -77,6 +77,7 @@ describe('a master key file', () => {
     ['bytes that are not base64', bytes],
     ['a line before', `#\n${bytes.toString('base64')}\n`],
     ['a second line', `${bytes.toString('base64')}\n\n`],
+    ['a line break in the middle', bytes.toString('base64').replace(/^.{20}/, '$&\n')],
     ['a space before', ` ${bytes.toString('base64')}`],
     ['a space behind', `${bytes.toString('base64')} `],
     ['a character that is none of base64', bytes.toString('base64').replace('7', '*')],
@@ -105,6 +106,17 @@ describe('a master key file', () => {
   })
 })
 
+describe.skipIf(process.platform !== 'linux')('a master key file that cannot be read', () => {
+  it('is refused with what went wrong as the cause', () => {
+    // A regular file of its owner alone, of which nobody can read the first page.
+    const path = '/proc/self/mem'
+    expect(refusalOf(() => readMasterKey(path), path)).toMatch(/cannot be read: let the user of this process read it$/)
+    expect(() => readMasterKey(path)).toThrow(
+      expect.objectContaining({ cause: expect.objectContaining({ code: expect.stringMatching(/^E[A-Z]+$/) }) }),
+    )
+  })
+})
+
 describe('the making of a master key', () => {
   it('writes one line for its owner alone, in folders for their owner alone, and leaves nothing beside it', () => {
     const folder = temporaryFolder()
@@ -121,6 +133,15 @@ describe('the making of a master key', () => {
     const folder = temporaryFolder()
     const made = Array.from({ length: 20 }, (_, i) => Buffer.from(createMasterKey(join(folder, `${i}.key`))))
     expect(new Set(made.map((key) => key.toString('hex'))).size).toBe(20)
+  })
+
+  it.skipIf(process.platform !== 'linux')('leaves no file open', () => {
+    const countOpen = () => readdirSync('/proc/self/fd').length
+    const path = join(temporaryFolder(), 'master.key')
+    createMasterKey(path)
+    const before = countOpen()
+    for (let i = 0; i < 20; i += 1) createMasterKey(`${path}.${i}`)
+    expect(countOpen()).toBe(before)
   })
 
   it('uses the one that another process made in the meantime, and replaces nothing', () => {

@@ -6,14 +6,17 @@ import type { RootKey } from '../../src/key/root-key.ts'
 import { KeyScheduler } from '../../src/key/scheduler.ts'
 import { type SigningAlg, signingAlgs } from '../../src/key/signer.ts'
 import type { NewSigningKey } from '../../src/key/signing-key.ts'
+import type { KeyTiming } from '../../src/key/timing.ts'
 import { openStore } from '../../src/store/open-store.ts'
 import type { Store } from '../../src/store/store.ts'
 import { ManualClock } from '../support/clock.ts'
 import { temporaryFolder } from '../support/process.ts'
-import { defaultTiming as timing } from '../support/ring.ts'
+import { defaultTiming } from '../support/ring.ts'
 import { makeToyKey } from '../support/ring-world.ts'
 
-const interval = timing.rotationIntervalSeconds
+const interval = defaultTiming.rotationIntervalSeconds
+const lead = defaultTiming.leadSeconds
+const keep = defaultTiming.accessTokenMaxTtlSeconds + defaultTiming.clockSkewSeconds + 2
 
 interface Line {
   readonly level: string
@@ -36,7 +39,11 @@ interface Setting {
 }
 
 /** A scheduler on a store of its own, whose keys no signature can be made with. */
-async function start(): Promise<Setting> {
+async function start({
+  hasStaged = true,
+  ...changes
+}: { hasStaged?: boolean } & Partial<KeyTiming> = {}): Promise<Setting> {
+  const timing = { ...defaultTiming, ...changes }
   const clock = new ManualClock()
   const store = openStore(join(temporaryFolder(), 'mayfly.db'), { create: true, examine: false, clock })
   onTestFinished(() => store.close())
@@ -51,7 +58,7 @@ async function start(): Promise<Setting> {
   }
   const signingKeys = signingAlgs.flatMap((alg) => [
     { ...makeToyKey(alg), ...published, state: 'active' as const, activatedAt: now },
-    { ...makeToyKey(alg), ...published, state: 'staged' as const },
+    ...(hasStaged ? [{ ...makeToyKey(alg), ...published, state: 'staged' as const }] : []),
   ])
   await store.claimKeys(
     { storeId: 'toy', rootKeys: [{ version: 1, wrapped: new Uint8Array(1) }], signingKeys },
@@ -141,13 +148,29 @@ describe('a tick', () => {
     const { clock, scheduler, lines, made, states } = await start()
     clock.advance(interval)
     await scheduler.tick()
-    clock.advance(timing.accessTokenMaxTtlSeconds + timing.clockSkewSeconds + 2)
+    clock.advance(keep)
     await scheduler.tick()
     expect(await states()).toBe('retired active staged')
     expect(lines.slice(2)).toEqual(
       signingAlgs.map((alg) => ({
         level: 'info',
         fields: { kind: 'retire', alg, kid: expect.any(String) },
+        message: 'key ring changed',
+      })),
+    )
+    expect(made).toEqual(both)
+  })
+
+  it('stages a key where there is none, as after an emergency', async () => {
+    const { store, scheduler, lines, made, states } = await start({ hasStaged: false })
+    await scheduler.tick()
+    expect(await states()).toBe('active staged')
+    const keys = await store.listKeys()
+    const kidOf = (alg: SigningAlg) => keys.find((key) => key.alg === alg && key.state === 'staged')?.kid
+    expect(lines).toEqual(
+      signingAlgs.map((alg) => ({
+        level: 'info',
+        fields: { kind: 'stage', alg, staged: kidOf(alg) },
         message: 'key ring changed',
       })),
     )
@@ -166,7 +189,7 @@ describe('a tick', () => {
     ] as const
     const first = scheduler.tick()
     await store.changeRing(
-      { moves, adds: [{ ...makeToyKey(), state: 'staged' }], at, timing, reason: 'command' },
+      { moves, adds: [{ ...makeToyKey(), state: 'staged' }], at, timing: defaultTiming, reason: 'command' },
       'cli:test',
     )
     await first
@@ -208,12 +231,52 @@ describe('the next key', () => {
     const asked = { now: clock.nowMilliseconds(), running: 10_000, wall: clock.nowMilliseconds(), resets: 0 }
     const kid = (await store.listKeys()).find(({ alg, state }) => alg === 'ES256' && state === 'active')?.kid ?? ''
     expect(await store.requestRotation(kid, asked, 'cli:test')).toBe(true)
-    clock.advance(timing.leadSeconds - 10 - 60.001)
+    clock.advance(lead - 10 - 60.001)
     await scheduler.tick()
     expect(made).toEqual([])
     clock.advance(0.001)
     await scheduler.tick()
     expect(made).toEqual(['toy ES256 1'])
+  })
+
+  it.each([
+    ['ES256', 'RS256'],
+    ['RS256', 'ES256'],
+  ] as const)('of %s is made ahead, though that of %s is not ripe', async (due, other) => {
+    const { clock, store, scheduler, made } = await start()
+    clock.advance(interval - 100)
+    const at = {
+      now: clock.nowMilliseconds(),
+      running: (interval - 100) * 1000,
+      wall: clock.nowMilliseconds(),
+      resets: 0,
+    }
+    const kid = (await store.listKeys()).find(({ alg, state }) => alg === other && state === 'active')?.kid ?? ''
+    expect(await store.requestRotation(kid, at, 'cli:test')).toBe(true)
+    await scheduler.tick()
+    expect(made).toEqual([`toy ${other} 1`])
+    clock.advance(40)
+    await scheduler.tick()
+    expect(made).toEqual([`toy ${other} 1`, `toy ${due} 1`])
+  })
+
+  it('is neither made nor thrown away on behalf of a key that retires', async () => {
+    // The staged key is ripe long before the retired one leaves, which it does in the last minute of the active one.
+    const { clock, scheduler, made, states } = await start({ leadSeconds: 400, rotationIntervalSeconds: keep + 30 })
+    const tickAfter = async (seconds: number): Promise<void> => {
+      clock.advance(seconds)
+      await scheduler.tick()
+    }
+    await tickAfter(keep + 30)
+    expect(made).toEqual(both)
+    await tickAfter(500)
+    expect(made).toEqual(both)
+    await tickAfter(keep - 500 - 10)
+    expect([await states(), made]).toEqual(['retiring active staged', [...both, ...both]])
+    await tickAfter(10)
+    expect([await states(), made]).toEqual(['retired active staged', [...both, ...both]])
+    await tickAfter(30)
+    expect([await states(), made]).toEqual(['retired retiring active staged', [...both, ...both]])
   })
 
   it('is made again when making it ahead failed, which is a warning', async () => {
@@ -290,5 +353,33 @@ describe('what has run', () => {
     clock.advance(14)
     await scheduler.tick()
     expect(await runningOf(store)).toBe(7_000)
+  })
+
+  it('is counted anew when another process has changed the ring: what was not stored counts for nothing then', async () => {
+    const { clock, store, scheduler } = await start()
+    const keys = await store.listKeys()
+    clock.advance(14)
+    const at = { now: clock.nowMilliseconds(), running: 3_000, wall: clock.nowMilliseconds(), resets: 0 }
+    const moves = [
+      { kid: keys.find(({ state }) => state === 'staged')?.kid ?? '', from: 'staged', to: 'compromised' },
+    ] as const
+    const adds = [{ ...makeToyKey(), state: 'staged' as const }]
+    expect(await store.changeRing({ moves, adds, at, timing: defaultTiming, reason: 'emergency' }, 'cli:test')).toBe(
+      true,
+    )
+    await scheduler.tick()
+    clock.advance(1)
+    await scheduler.save()
+    expect(await runningOf(store)).toBe(4_000)
+  })
+
+  it('goes on from a change of its own, with nothing lost', async () => {
+    const { clock, store, scheduler } = await start()
+    clock.advance(interval)
+    await scheduler.tick()
+    clock.advance(7)
+    await scheduler.tick()
+    await scheduler.save()
+    expect(await runningOf(store)).toBe((interval + 7) * 1000)
   })
 })

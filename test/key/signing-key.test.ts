@@ -2,7 +2,14 @@ import { createPublicKey, generateKeyPairSync, type JsonWebKey, type KeyObject }
 import { describe, expect, it } from 'vitest'
 import type { Signer } from '../../src/key/signer.ts'
 import { createLocalSigner } from '../../src/key/signers/local.ts'
-import { KeyMaterialError, keyStates, makePublicJwk, type PublicJwk, selfTest } from '../../src/key/signing-key.ts'
+import {
+  isPublished,
+  KeyMaterialError,
+  keyStates,
+  makePublicJwk,
+  type PublicJwk,
+  selfTest,
+} from '../../src/key/signing-key.ts'
 
 const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 
@@ -53,6 +60,10 @@ describe('a published key', () => {
 
   it('is in one of five states', () => {
     expect(keyStates).toEqual(['staged', 'active', 'retiring', 'retired', 'compromised'])
+  })
+
+  it('stands in the JWKS until it is retired or compromised', () => {
+    expect(keyStates.filter(isPublished)).toEqual(['staged', 'active', 'retiring'])
   })
 })
 

@@ -87,6 +87,7 @@ describe('the timeline of a key', () => {
   it('tells no date while a key is missing', () => {
     expect(stepsOf(staged, rsa)).toEqual({})
     expect(stepsOf(active, rsa)).toEqual({})
+    expect(timelineOf([staged, ...rsa], momentAt(10), timing)[0]).not.toHaveProperty('activatesAt')
     expect(rotationAt('ES256', [active, ...rsa], momentAt(0), timing)).toBeUndefined()
   })
 
@@ -162,6 +163,14 @@ describe('what somebody should look at', () => {
     expect(sentence).toMatch(
       /should have stopped signing 1m 1s ago, and nothing stands in the way: is a server running/,
     )
+  })
+
+  it('is no rotation that somebody asked for while the staged key is young: that is what they were told', () => {
+    const asked = { ...active, rotationRequestedAt: 0 }
+    expect(find([asked, staged], momentAt(lead - 0.001))).toEqual([])
+    expect(find([asked, staged], momentAt(lead))).toEqual([
+      'the ES256 key active should have stopped signing 1d ago, and nothing stands in the way: is a server running, and can it write to the database?',
+    ])
   })
 
   it('is told of each algorithm and of the clock, the clock first', () => {

@@ -93,6 +93,12 @@ describe('the parts of a DER signature', () => {
     expect(() => convertDerSignature(Buffer.from([0x30, 5, 0x02, 1, 7, 0x02, 0]))).toThrow(/^not a DER signature$/)
   })
 
+  it('are refused with something behind them, though the length counts it', () => {
+    expect(() => convertDerSignature(Buffer.from([0x30, 7, 0x02, 1, 7, 0x02, 1, 7, 0]))).toThrow(
+      /^not a DER signature$/,
+    )
+  })
+
   it('are refused with numbers of 34 bytes, though all lengths are right', () => {
     const long = Buffer.concat([Buffer.from([0x02, 34]), Buffer.alloc(34)])
     for (const numbers of [
