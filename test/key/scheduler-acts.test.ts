@@ -73,7 +73,10 @@ async function start({
       ...key,
       signer: { kid: key.kid, alg: key.alg, sign: async () => key.encryptedPrivateKey },
     }))
-    return new KeyRing(signers, ringMark, { storeId: 'toy', root: setting.root })
+    return new KeyRing(signers, {
+      ...(ringMark === undefined ? {} : { mark: ringMark }),
+      root: { storeId: 'toy', root: setting.root },
+    })
   }
   const setting: Omit<Setting, 'scheduler'> = {
     clock,
@@ -316,9 +319,11 @@ describe('the next key', () => {
     clock.advance(interval - 60)
     await scheduler.tick()
     expect(made).toEqual(both)
-    const keys = (await store.readKeys())?.signingKeys ?? []
-    const moved = keys.map(({ kid }) => ({ kid, encryptedPrivateKey: Buffer.from('under the new root') }))
-    expect(await store.replaceRoot({ version: 2, wrapped: new Uint8Array(1) }, moved, 'cli:test')).toBe(true)
+    const { signingKeys = [], rootKeys = [] } = (await store.readKeys()) ?? {}
+    const keys = signingKeys.map(({ kid }) => ({ kid, encryptedPrivateKey: Buffer.from('under the new root') }))
+    expect(
+      await store.replaceRoot({ from: rootKeys, root: { version: 2, wrapped: new Uint8Array(1) }, keys }, 'cli:test'),
+    ).toBe(true)
     setting.root = { version: 2, bytes: new Uint8Array(32) }
     clock.advance(60)
     await scheduler.tick()
