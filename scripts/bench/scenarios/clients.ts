@@ -17,7 +17,7 @@ function withClients(name: string, count: number): Contestant {
       const installation = await Installation.make(bench.stage)
       const requests = installation.fill(count, asking, bench.random)
       const bytes = statSync(join(installation.folder, 'data/mayfly.db')).size
-      bench.say(`  ${count} clients in ${(bytes / 1e6).toFixed(0)} MB`)
+      bench.say(`  ${count} clients in ${(bytes / 1e6).toFixed(1)} MB`)
       const server = await installation.serve(bench.pinning?.server)
       const [first] = requests
       if (first !== undefined) await sendOnce(server.url, first)

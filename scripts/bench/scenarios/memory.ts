@@ -32,17 +32,20 @@ export const memory: Scenario = {
       }
     })()
     const end = performance.now() + bench.options.minutes * 60_000
-    // In parts, so that the generator's own lists stay short.
-    while (performance.now() < end) {
-      const seconds = Math.min(10, Math.max(0.1, (end - performance.now()) / 1000))
-      const job = { kind: 'closed', url: server.url, requests: [request], connections, seconds } as const
-      requests += requireSuccess(await generator.run(job), 'Mayfly')
-      bench.say(
-        `  ${Math.max(0, Math.round((end - performance.now()) / 1000))} s left, ${samples.at(-1)?.y.toFixed(0)} MB`,
-      )
+    try {
+      // In parts, so that the generator's own lists stay short.
+      while (performance.now() < end) {
+        const seconds = Math.min(10, Math.max(0.1, (end - performance.now()) / 1000))
+        const job = { kind: 'closed', url: server.url, requests: [request], connections, seconds } as const
+        requests += requireSuccess(await generator.run(job), 'Mayfly')
+        bench.say(
+          `  ${Math.max(0, Math.round((end - performance.now()) / 1000))} s left, ${samples.at(-1)?.y.toFixed(0)} MB`,
+        )
+      }
+    } finally {
+      over = true
+      await watch
     }
-    over = true
-    await watch
     const { highest } = memoryMb(server.pid)
     await server.end()
     await generator.end()
