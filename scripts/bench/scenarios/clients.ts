@@ -44,7 +44,7 @@ export const clients: Scenario = {
       goals: [atLeast('at most 10 % less throughput with a million clients', ratio, 0.9)],
       notes: [
         ...toNotes(outcomes),
-        `The thousand all fit into memory; of the million, ${asking} ask in turn, twice as many as memory holds, so that each request reads its client from the database: the worst order there is.`,
+        `The thousand all fit into memory; of the million, ${asking} ask in turn, twice as many as memory holds, so that each request reads its client from the database, and notes the first use of its secret there: the worst order there is.`,
       ],
     }
   },
