@@ -137,7 +137,7 @@ function reasonOf({ file, mutant }: Survivor): string | undefined {
 
 function page(results: readonly RoomResult[]): string {
   const rows = results.map(
-    ({ room, noticed, all, date }) => `| \`src/${room}\` | ${all} | ${percent(noticed, all)} | ${date} |`,
+    ({ room, noticed, all, date }) => `| \`${pathOf(room)}\` | ${all} | ${percent(noticed, all)} | ${date} |`,
   )
   const survivors = results.flatMap((result) => result.survivors)
   const reasons = [...tolerated.map(({ reason }) => reason), undefined]
@@ -162,6 +162,10 @@ ${rows.join('\n')}
 ## What survives, and why
 
 ${groups.join('\n')}`
+}
+
+function pathOf(room: string): string {
+  return mutationRooms[room]?.mutate.replace('/**/*.ts', '') ?? room
 }
 
 function percent(part: number, whole: number): string {

@@ -10,7 +10,7 @@ const many = 1_000_000
 /** How many of them ask: more than Mayfly keeps in memory. */
 const asking = 40_000
 
-function withClients(name: string, count: number): Contestant {
+function withClients(name: string, count: number, starts: Map<string, number>): Contestant {
   return {
     name,
     start: async (bench, generator) => {
@@ -19,6 +19,7 @@ function withClients(name: string, count: number): Contestant {
       const bytes = statSync(join(installation.folder, 'data/mayfly.db')).size
       bench.say(`  ${count} clients in ${(bytes / 1e6).toFixed(1)} MB`)
       const server = await installation.serve(bench.pinning?.server)
+      starts.set(name, server.startMilliseconds)
       const [first] = requests
       if (first !== undefined) await sendOnce(server.url, first)
       return runningServer(server, generator, requests, name)
@@ -32,12 +33,14 @@ export const clients: Scenario = {
   byDefault: false,
   run: async (bench) => {
     const names = { many: `${many} clients`, few: `${few} clients` }
-    const outcomes = await compare(bench, [withClients(names.many, many), withClients(names.few, few)])
+    const starts = new Map<string, number>()
+    const outcomes = await compare(bench, [withClients(names.many, many, starts), withClients(names.few, few, starts)])
     const ratio = speedRatio(outcomeOf(outcomes, names.many), outcomeOf(outcomes, names.few))
     const rows = toRows(outcomes).map(({ 'Mayfly is × as fast': faster, program, ...rest }) => ({
       clients: program,
       ...rest,
       'the first is × as fast': faster,
+      'start ms': starts.get(String(program)),
     }))
     return {
       rows,
