@@ -36,7 +36,7 @@ export class Operator {
 
   // Its secrets are gone; the one that it has is brought back, so that it can go on when it is enabled.
   async #offboard(client: TortureClient): Promise<void> {
-    await this.#do('disable', client, () => this.#store.setClientStatus(client.clientId, 'disabled', by))
+    await this.#do('offboard', client, () => this.#store.offboardClient(client.clientId, by))
     const { secretId, sha256, secret } = generateSecret()
     await this.#store.createSecret(client.clientId, { kind: 'generated', secretId, sha256 }, by)
     client.authorization = basic(client.clientId, secret.reveal())
