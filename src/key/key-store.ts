@@ -68,7 +68,8 @@ export interface KeyStore {
   noteRingMark(mark: RingMark): Promise<RingMark>
   /**
    * Sets the calendar of the ring to a moment, back if need be. What keys have later than it becomes it, so that what
-   * they wait for starts anew.
+   * they wait for starts anew. Tokens and refresh families of before are dead, as far as anybody asks here: what had ended
+   * some of them may have been forgotten under the wrong date.
    *
    * @throws StoreUnavailable
    */

@@ -46,6 +46,7 @@ const faults = {
   key_other_alg: 'its key is of another algorithm',
   signature_wrong: 'its signature is wrong',
   expired: 'it has expired',
+  not_yet_valid: 'it is dated ahead of this clock, and not valid before that',
   misshapen: `its signature is right but it says what no token of Mayfly says: ${stolen}`,
   unrecorded: `the signature is right but the audit trail does not have it: ${stolen}`,
   differs: `the audit trail has another token of that jti: ${stolen}`,

@@ -17,8 +17,8 @@ import type { ForgeryAlarm } from './forgery-alarm.ts'
 import type { MarkSet } from './marks.ts'
 import type { TokenStore } from './token-store.ts'
 import {
+  findOutside,
   type Grounds,
-  isExpired,
   isForgery,
   judgeToken,
   readSignedToken,
@@ -91,8 +91,8 @@ export class TokenVerifier {
   }
 
   #stillActive(claims: AccessTokenClaims): Verification {
-    if (isExpired(claims, this.#parts.clock.nowMilliseconds())) return { active: false, fault: 'expired' }
-    return { active: true, claims }
+    const fault = findOutside(claims, this.#parts.clock.nowMilliseconds())
+    return fault === undefined ? { active: true, claims } : { active: false, fault }
   }
 
   async #refuse(token: string, { kid }: SignedToken, fault: TokenFault, origin: Origin): Promise<Verification> {

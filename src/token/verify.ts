@@ -6,7 +6,7 @@
  *   3. is the signature right
  *   4. has it expired
  *   5. did we make it: the record of its issuance exists, and says the same
- *   6. is it of this issuer
+ *   6. is it of this issuer, and has it begun: a clock that stepped back may have dated it ahead
  *   7. has anything ended it: its client, the moment of its client or of the store, a mark on it or on its family
  *
  * Of what passes 3 and fails 5 somebody else has the signing key, or records were lost: `isForgery`.
@@ -17,6 +17,7 @@ import type { VerifyingKey } from '../key/verifying-key.ts'
 import { isUlid, ulidMilliseconds } from '../lib/id.ts'
 import { type AccessTokenClaims, accessTokenType, readAccessTokenClaims } from '../oauth/claims.ts'
 import { parseJwt } from '../oauth/jwt.ts'
+import { nodeSkewMilliseconds } from './mark-store.ts'
 import type { MarkSet } from './marks.ts'
 
 /** Why a token is not active. Only people who may see everything hear of it; on the wire it is all one. */
@@ -28,6 +29,7 @@ export type TokenFault =
   | 'key_other_alg'
   | 'signature_wrong'
   | 'expired'
+  | 'not_yet_valid'
   | 'misshapen'
   | 'unrecorded'
   | 'differs'
@@ -90,17 +92,25 @@ export async function judgeToken(token: SignedToken, grounds: Grounds): Promise<
   // A staged key is published and has never signed: whoever signs with it has taken it.
   if (byStagedKey) return 'key_staged'
   if (claims === undefined) return 'misshapen'
-  if (isExpired(claims, grounds.now)) return 'expired'
+  if (findOutside(claims, grounds.now) === 'expired') return 'expired'
   const record = isUlid(claims.jti) ? await grounds.findIssuance(claims.jti) : undefined
   if (record === undefined) return 'unrecorded'
   if (!isRecordOf(record, claims, kid)) return 'differs'
   if (claims.iss !== grounds.issuer) return 'other_issuer'
+  if (findOutside(claims, grounds.now) !== undefined) return 'not_yet_valid'
   return (await findEnd(claims, grounds)) ?? claims
 }
 
-/** No tolerance: the clock is our own. `now` in milliseconds. */
-export function isExpired({ exp }: Pick<AccessTokenClaims, 'exp'>, now: number): boolean {
-  return exp * 1000 <= now
+/**
+ * Whether a moment, in milliseconds, lies outside the life of a token. There is no tolerance for its end, for the clock is
+ * our own; others who issue tokens may have one that is a little ahead.
+ */
+export function findOutside(
+  { exp, nbf }: Pick<AccessTokenClaims, 'exp' | 'nbf'>,
+  now: number,
+): 'expired' | 'not_yet_valid' | undefined {
+  if (exp * 1000 <= now) return 'expired'
+  return nbf * 1000 > now + nodeSkewMilliseconds ? 'not_yet_valid' : undefined
 }
 
 /** Whether a fault means that somebody else signs with our key, or that records were lost. */

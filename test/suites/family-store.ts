@@ -7,7 +7,7 @@ import { StoreUnavailable } from '../../src/lib/store-error.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { RefreshFamily } from '../../src/token/family.ts'
 import type { FamilyChange } from '../../src/token/family-store.ts'
-import { maxMarksPerClient } from '../../src/token/mark-store.ts'
+import { longestTokenLifeMilliseconds, maxMarksPerClient } from '../../src/token/mark-store.ts'
 import { ManualClock } from '../support/clock.ts'
 import { addClient, addResource, api } from '../support/registry.ts'
 import type { StoreUnderTest } from './store.ts'
@@ -306,6 +306,15 @@ export function testFamilyStore(name: string, under: StoreUnderTest): void {
       await store.setClientStatus('billing', 'disabled', 'cli:test')
       expect((await store.findClient('billing')).value?.tokensAfter).toBe(clock.nowMilliseconds() + hour + 2_000)
       clock.advance(3_600)
+    })
+
+    it('is not put off for longer than any token lives, however far ahead a clock had been', async () => {
+      const store = await create()
+      const ahead = issuance(clock, { jti: makeUlid(clock.nowMilliseconds() + 14 * 365 * 24 * hour) })
+      await store.recordIssuance(ahead, await store.readRegistrySequence())
+      await store.setClientStatus('billing', 'disabled', 'cli:test')
+      const { tokensAfter = 0 } = (await store.findClient('billing')).value ?? {}
+      expect(tokensAfter).toBe(clock.nowMilliseconds() + longestTokenLifeMilliseconds + 2_000)
     })
 
     it('tells when the last token would have died by itself, by the records', async () => {

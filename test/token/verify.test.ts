@@ -79,6 +79,14 @@ describe('an access token', () => {
     expect(await judge(ended, await dated({ iat: issuedAt + 1, nbf: issuedAt + 1 }))).toBe('all_ended')
   })
 
+  it('I26 is not valid before its date, clocks a little apart allowed for, and is then', async () => {
+    const { judge, claims } = await start()
+    const date = Number(claims.nbf) * 1000
+    expect(await judge({ now: date - 2_001 })).toBe('not_yet_valid')
+    expect(await judge({ now: date - 3_600_000 })).toBe('not_yet_valid')
+    expect(await judge({ now: date - 2_000 })).toBe('active')
+  })
+
   it('is of no other issuer, and says so only once it is known to be ours', async () => {
     const { judge } = await start()
     expect(await judge({ issuer: 'https://new.example.test' })).toBe('other_issuer')
@@ -168,6 +176,7 @@ describe('an access token', () => {
       key_other_alg: false,
       signature_wrong: false,
       expired: false,
+      not_yet_valid: false,
       misshapen: true,
       unrecorded: true,
       differs: true,

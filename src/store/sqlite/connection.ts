@@ -3,7 +3,7 @@ import type { Actor, AuditEvent, Change, ChangeRecord } from '../../audit/event.
 import type { Clock } from '../../lib/clock.ts'
 import { makeUlid, nextUlid, ulidMilliseconds } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
-import { nodeSkewMilliseconds } from '../../token/mark-store.ts'
+import { longestTokenLifeMilliseconds, nodeSkewMilliseconds } from '../../token/mark-store.ts'
 import { type ActQueue, type Batch, toStoreError } from './act-queue.ts'
 import { desc, drizzle, eq, sql } from './drizzle.ts'
 import { auditEvent, sequence } from './schema.ts'
@@ -127,7 +127,9 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
       // A clock that has stepped back may have dated tokens ahead of it; whoever issues them may have one that is ahead.
       const newest = selectNewestToken.get()
       const dated = newest === undefined ? 0 : ulidMilliseconds(newest as string)
-      return Math.max(clock.nowMilliseconds(), dated) + nodeSkewMilliseconds
+      const now = clock.nowMilliseconds()
+      // What is dated further ahead is not valid until then, and nobody shall wait for so long.
+      return Math.max(now, Math.min(dated, now + longestTokenLifeMilliseconds)) + nodeSkewMilliseconds
     },
     readSequence: () => (readSequence.get() as number | undefined) ?? 0,
     change: async (by, run) => {

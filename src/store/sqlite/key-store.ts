@@ -20,6 +20,7 @@ import {
   type SigningKeyFacts,
   type StoredSigningKey,
 } from '../../key/signing-key.ts'
+import { nodeSkewMilliseconds } from '../../token/mark-store.ts'
 import { type Changed, type Connection, read } from './connection.ts'
 import { and, asc, eq, inArray, notInArray, sql } from './drizzle.ts'
 import { installation, ringMark, rootKey, signingKey } from './schema.ts'
@@ -219,6 +220,10 @@ export function createKeyStore(connection: Connection): KeyStore {
       .run()
     db.update(ringMark)
       .set({ highWater: now, resets: sql`${ringMark.resets} + 1` })
+      .run()
+    // Under the wrong date marks may have been pruned whose tokens, by the right one, live on.
+    db.update(installation)
+      .set({ tokensAfter: sql`max(coalesce(${installation.tokensAfter}, 0), ${now + nodeSkewMilliseconds})` })
       .run()
     return { value: undefined, events: [{ type: 'calendar.reset', detail: { before: highWater, after: now } }] }
   }
