@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import type { AuditEntry } from '../audit/audit-store.ts'
 import { formatSpan } from '../lib/duration.ts'
 import type { Acceptance, Store } from '../store/store.ts'
-import type { Sequences, WitnessRecord } from '../store/witness.ts'
+import type { Remembered, Sequences, WitnessRecord } from '../store/witness.ts'
 import { type Command, type CommandContext, CommandFailure, type Printed, UsageError } from './command.ts'
 import { printObject, timestamp } from './print.ts'
 import { type Review, reviewStore } from './restore-review.ts'
@@ -30,7 +30,7 @@ export const dbRestore: Command = {
     }
     // A witness that cannot be read must be dealt with before anything is done.
     const { readWitness } = await import('../store/witness.ts')
-    const remembered = readWitness(context.settings.witnessFile) ?? new Map<string, Sequences>()
+    const remembered = readWitness(context.settings.witnessFile) ?? new Map<string, Remembered>()
     return file === undefined ? acceptCurrent(context, remembered) : restore(context, resolve(file), remembered)
   },
 }
@@ -39,7 +39,7 @@ async function restore(context: CommandContext, file: string, remembered: Witnes
   const { restoreStore } = await import('../store/open-store.ts')
   const { covers, furthest, Witness } = await import('../store/witness.ts')
   const { databasePath, witnessFile } = context.settings
-  const restoring = restoreStore(databasePath, file)
+  const restoring = restoreStore(databasePath, file, remembered)
   try {
     const storeId = await requireKey(context, restoring.store)
     if (existsSync(`${file}-wal`)) context.note(`${file}-wal is not part of the backup and was not used.`)

@@ -5,6 +5,7 @@ import { toOpenError } from './sqlite/open.ts'
 import { prepareRestore } from './sqlite/restore.ts'
 import { openSqliteStore } from './sqlite/sqlite-store.ts'
 import { type Restoring, type Store, type StoreEvents, StoreOpenError } from './store.ts'
+import type { WitnessRecord } from './witness.ts'
 
 /** How to open: see `OpenOptions` of the store for `create`, `examine` and `exclusive`. */
 export interface OpenStoreOptions {
@@ -27,12 +28,12 @@ export function openStore(place: string, options: OpenStoreOptions): Store {
 }
 
 /**
- * Makes ready to put a backup in the place of a store. Whatever comes of it, `finish` or `abandon` must follow.
+ * Makes ready to put a backup in the place of a store, whose witness remembers something of it or not. Whatever comes of it, `finish` or `abandon` must follow.
  *
  * @throws StoreOpenError when somebody has the store open, or the file is no backup of it
  */
-export function restoreStore(place: string, file: string): Restoring {
-  return prepareRestore(place, file, systemClock)
+export function restoreStore(place: string, file: string, remembered: WitnessRecord): Restoring {
+  return prepareRestore(place, file, { clock: systemClock, remembered })
 }
 
 /** What a store that failed at work says to the person at the command line. */

@@ -38,8 +38,13 @@ export interface Sequences {
   readonly mark: number
 }
 
-/** What a witness remembers: how far each store had come, by the id of the store. */
-export type WitnessRecord = ReadonlyMap<string, Sequences>
+/** How far a store had come. `file`: how far its main file alone had, by the stamp in its first page; 0 when that is not known. */
+export interface Remembered extends Sequences {
+  readonly file: number
+}
+
+/** What a witness remembers, by the id of the store. */
+export type WitnessRecord = ReadonlyMap<string, Remembered>
 
 const maxBytes = 64 * 1024
 const mostAttempts = 200
@@ -48,7 +53,7 @@ const longestPauseMilliseconds = 20
 const counter = z.int().check(z.nonnegative())
 const content = z.record(
   z.string().check(z.regex(/^[0-9A-Za-z-]{1,64}$/)),
-  z.strictObject({ registry: counter, mark: counter }),
+  z.strictObject({ registry: counter, mark: counter, file: z._default(counter, 0) }),
 )
 
 /**
@@ -87,8 +92,8 @@ function unreadable(path: string): StoreOpenError {
 }
 
 /** Whether counters are nowhere behind others. */
-export function covers(known: Sequences | undefined, wanted: Sequences): boolean {
-  return known !== undefined && known.registry >= wanted.registry && known.mark >= wanted.mark
+export function covers(known: Sequences, wanted: Sequences): boolean {
+  return known.registry >= wanted.registry && known.mark >= wanted.mark
 }
 
 /** The larger of each counter. */
@@ -96,12 +101,20 @@ export function furthest(a: Sequences, b: Sequences | undefined): Sequences {
   return { registry: Math.max(a.registry, b?.registry ?? 0), mark: Math.max(a.mark, b?.mark ?? 0) }
 }
 
+function knows(known: Remembered | undefined, wanted: Remembered): boolean {
+  return known !== undefined && covers(known, wanted) && known.file >= wanted.file
+}
+
+function raised(wanted: Remembered, known: Remembered | undefined): Remembered {
+  return { ...furthest(wanted, known), file: Math.max(wanted.file, known?.file ?? 0) }
+}
+
 /** The witness as one process writes it. Those who come while a write is under way share the next one. */
 export class Witness {
   readonly path: string
   /** What this process has seen to be durable. */
-  readonly #known = new Map<string, Sequences>()
-  #wanted = new Map<string, Sequences>()
+  readonly #known = new Map<string, Remembered>()
+  #wanted = new Map<string, Remembered>()
   #anew = false
   #current: Promise<void> = Promise.resolve()
   #next: Promise<void> | undefined
@@ -117,10 +130,15 @@ export class Witness {
    *
    * @throws WitnessUnavailable
    */
-  async raise(storeId: string, sequences: Sequences, { anew }: { anew: boolean } = { anew: false }): Promise<void> {
-    if (!anew && covers(this.#known.get(storeId), sequences)) return
+  async raise(
+    storeId: string,
+    { registry, mark, file = 0 }: Sequences & { readonly file?: number },
+    { anew }: { readonly anew: boolean } = { anew: false },
+  ): Promise<void> {
+    const wanted = { registry, mark, file }
+    if (!anew && knows(this.#known.get(storeId), wanted)) return
     this.#anew ||= anew
-    this.#wanted.set(storeId, furthest(sequences, this.#wanted.get(storeId)))
+    this.#wanted.set(storeId, raised(wanted, this.#wanted.get(storeId)))
     this.#next ??= this.#writeAfter(this.#current)
     await this.#next
   }
@@ -139,7 +157,7 @@ export class Witness {
     this.#anew = false
     try {
       makeFolder(dirname(this.path))
-      for (const [storeId, sequences] of await write(this.path, wanted, anew)) this.#known.set(storeId, sequences)
+      for (const [storeId, remembered] of await write(this.path, wanted, anew)) this.#known.set(storeId, remembered)
     } catch (cause) {
       throw new WitnessUnavailable(explain(this.path, cause), { cause })
     }
@@ -172,7 +190,7 @@ async function settleOnPresent(path: string, wanted: WitnessRecord): Promise<Wit
 }
 
 function knowsAll(record: WitnessRecord | undefined, wanted: WitnessRecord): boolean {
-  return [...wanted].every(([storeId, sequences]) => covers(record?.get(storeId), sequences))
+  return [...wanted].every(([storeId, remembered]) => knows(record?.get(storeId), remembered))
 }
 
 async function writeNext(path: string, wanted: WitnessRecord): Promise<WitnessRecord | undefined> {
@@ -193,8 +211,8 @@ async function writeNext(path: string, wanted: WitnessRecord): Promise<WitnessRe
 }
 
 function merge(present: WitnessRecord | undefined, wanted: WitnessRecord): WitnessRecord {
-  const raised = [...wanted].map(([id, sequences]) => [id, furthest(sequences, present?.get(id))] as const)
-  return new Map([...(present ?? []), ...raised])
+  const higher = [...wanted].map(([id, remembered]) => [id, raised(remembered, present?.get(id))] as const)
+  return new Map([...(present ?? []), ...higher])
 }
 
 function format(record: WitnessRecord): string {

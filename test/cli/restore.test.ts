@@ -140,7 +140,7 @@ describe('db restore FILE', () => {
     const asked = Date.now()
     const done = await restore('backup.db')
     expect(done).toMatchObject({ database: place, restored_from: backup, lost_changes: 8 })
-    expect(done.sequences).toEqual({ from: { registry: 4, mark: 0 }, to: { registry: before + 1, mark: 1 } })
+    expect(done.sequences).toEqual({ from: { registry: 5, mark: 0 }, to: { registry: before + 1, mark: 1 } })
     expect(Date.parse(done.tokens_after)).toBeGreaterThanOrEqual(asked + 2_000)
     expect(done.clients.map(({ client_id, status, lost_changes }) => [client_id, status, lost_changes])).toEqual([
       ['job', 'active', ['secret.revoked']],
@@ -158,7 +158,7 @@ describe('db restore FILE', () => {
       `npx --no mayfly secret revoke job ${secretId}`,
       'npx --no mayfly client offboard leaver',
     ])
-    expect(readWitness(witness)?.get(done.store_id)).toEqual(done.sequences.to)
+    expect(readWitness(witness)?.get(done.store_id)).toMatchObject(done.sequences.to)
     expect([statSync(place).mode & 0o777, leftovers()]).toEqual([0o600, []])
     await withStore(place, async (store) => {
       expect(await store.check()).toEqual([])
@@ -206,7 +206,7 @@ describe('db restore FILE', () => {
       DELETE FROM sequence WHERE name = 'mark'; DELETE FROM migration WHERE position >= 2;`)
     sqlite.close()
     await change()
-    expect(await restore('backup.db')).toMatchObject({ sequences: { from: { registry: 4, mark: 0 } } })
+    expect(await restore('backup.db')).toMatchObject({ sequences: { from: { registry: 5, mark: 0 } } })
     await withStore(place, async (store) => expect(await store.check()).toEqual([]))
   })
 
@@ -258,7 +258,7 @@ describe('db restore FILE', () => {
     await withStore(place, async (store) => {
       expect(await store.check()).toEqual([])
       const statuses = (await store.listClients({ limit: 9 })).map(({ status }) => status)
-      expect(statuses).toEqual(['active', 'active'])
+      expect(statuses).toEqual(['active', 'active', 'active'])
     })
   })
 
@@ -336,12 +336,12 @@ describe('db restore --accept-current', () => {
     expect([refused.code, refused.stdout]).toEqual([1, ''])
     const done = await restore('--accept-current')
     expect(done).toMatchObject({ restored_from: null, replaced: null, lost_changes: null, advice: [] })
-    expect(done.sequences).toEqual({ from: { registry: 4, mark: 0 }, to: { registry: 6, mark: 1 } })
+    expect(done.sequences).toEqual({ from: { registry: 5, mark: 0 }, to: { registry: 7, mark: 1 } })
     expect(done.clients.map(({ client_id }) => client_id)).toEqual(['job', 'leaver'])
-    expect(readWitness(witness)?.get(done.store_id)).toEqual(done.sequences.to)
+    expect(readWitness(witness)?.get(done.store_id)).toMatchObject(done.sequences.to)
     expect((await run('client', 'disable', 'leaver')).code).toBe(0)
     const again = await restore('--accept-current')
-    expect(again.sequences).toEqual({ from: { registry: 7, mark: 1 }, to: { registry: 8, mark: 2 } })
+    expect(again.sequences).toEqual({ from: { registry: 8, mark: 1 }, to: { registry: 9, mark: 2 } })
   })
 
   it('refuses where there is no database, and makes none', async () => {
@@ -507,7 +507,8 @@ describe('the witness of an installation', () => {
     mkdirSync(join(cwd, 'next'))
     await mayflyJson(['key', 'rewrap', '--new-master-key', 'next/master.key'], { cwd })
     const [known] = [...(readWitness(join(cwd, 'next/master.key.witness'))?.values() ?? [])]
-    expect(known).toEqual([...(readWitness(witness)?.values() ?? [])][0])
+    const [old] = [...(readWitness(witness)?.values() ?? [])]
+    expect([known?.registry, known?.mark]).toEqual([old?.registry, old?.mark])
     expect(known?.registry).toBeGreaterThan(4)
   })
 })

@@ -29,7 +29,7 @@ import { addClient, addResource, api, ManualClock } from '../support/server.ts'
 const storeId = '01ARYZ6S410000000000000000'
 const by = 'cli:test'
 
-const at = (registry: number, mark = 0) => ({ registry, mark })
+const at = (registry: number, mark = 0, file = 0) => ({ registry, mark, file })
 const read = (file: string): unknown => JSON.parse(readFileSync(file, 'utf8'))
 const leftovers = (folder: string): string[] => readdirSync(folder).filter((name) => name.endsWith('.tmp'))
 
@@ -38,7 +38,7 @@ describe('the witness', () => {
     const folder = join(temporaryFolder(), 'a')
     const file = join(folder, 'witness')
     await new Witness(file).raise(storeId, at(3, 1))
-    expect(read(file)).toEqual({ [storeId]: { registry: 3, mark: 1 } })
+    expect(read(file)).toEqual({ [storeId]: { registry: 3, mark: 1, file: 0 } })
     expect([statSync(file).mode & 0o777, statSync(folder).mode & 0o777]).toEqual([0o600, 0o700])
     expect(leftovers(folder)).toEqual([])
   })
@@ -53,6 +53,15 @@ describe('the witness', () => {
     expect(read(file)).toEqual({ [storeId]: at(5, 7) })
     await one.raise(storeId, at(1), { anew: true })
     expect(read(file)).toEqual({ [storeId]: at(5, 7) })
+  })
+
+  it('remembers the furthest that the file alone had come, and takes none for the first', async () => {
+    const file = join(temporaryFolder(), 'witness')
+    writeFileSync(file, `{"${storeId}": {"registry": 4, "mark": 1}}`)
+    await new Witness(file).raise(storeId, at(4, 1, 3))
+    expect(read(file)).toEqual({ [storeId]: at(4, 1, 3) })
+    await new Witness(file).raise(storeId, at(9, 9, 2))
+    expect(read(file)).toEqual({ [storeId]: at(9, 9, 3) })
   })
 
   it('keeps other stores apart', async () => {
@@ -91,6 +100,7 @@ describe('the witness', () => {
     ['another kind of file', 'L9fP1b5ZbNCCq0pOQ5mS3H5x1bZ5g8s5D0ZBq5p2b3A\n'],
     ['a list', '[]'],
     ['a counter that is none', '{"a": {"registry": -1, "mark": 0}}'],
+    ['a stamp that is none', '{"a": {"registry": 1, "mark": 0, "file": "x"}}'],
     ['a fraction', '{"a": {"registry": 1.5, "mark": 0}}'],
     ['one counter only', '{"a": {"registry": 1}}'],
     ['more members', '{"a": {"registry": 1, "mark": 0, "more": 1}}'],
@@ -258,20 +268,36 @@ async function goBack({ place, store }: Held, change: (store: Store) => Promise<
   copyFileSync(copy, place)
 }
 
+/** Another process opens the store, does something, and is killed. */
+async function killAfter({ place, file }: Held, statements: (name: string) => readonly string[]): Promise<void> {
+  const program = [
+    `import { openStore } from ${JSON.stringify(join(root, 'src/store/open-store.ts'))}`,
+    `const store = openStore('${place}', { create: false, examine: false, witness: { file: '${file}' } })`,
+    ...statements('store'),
+    `console.log('done')`,
+    'setInterval(() => store.location, 1000)',
+  ].join('\n')
+  const args = ['--input-type=module', '-e', program]
+  const child = spawn(process.execPath, args, { env: cleanEnvironment(), stdio: ['ignore', 'pipe', 'inherit'] })
+  await once(child.stdout, 'data')
+  child.kill('SIGKILL')
+  await once(child, 'close')
+}
+
 describe('a store beside its witness', () => {
   it('has told it of each change before the change is answered, and of no token', async () => {
     const held = await hold()
     const { store, file, clock } = held
-    expect(read(file)).toEqual({ [storeId]: await standing(store) })
+    expect(read(file)).toMatchObject({ [storeId]: await standing(store) })
     const record = issuance(clock)
     const before = statSync(file).ino
     await store.recordIssuance(record, await store.readRegistrySequence())
     await store.checkWritable()
     expect(statSync(file).ino).toBe(before)
     await store.setClientStatus('billing', 'disabled', by)
-    expect(read(file)).toEqual({ [storeId]: await standing(store) })
+    expect(read(file)).toMatchObject({ [storeId]: await standing(store) })
     await store.revokeToken({ expiresAt: clock.nowMilliseconds() + 300_000 }, revocation(record.jti))
-    expect(read(file)).toEqual({ [storeId]: await standing(store) })
+    expect(read(file)).toMatchObject({ [storeId]: await standing(store) })
     expect((await standing(store)).mark).toBe(1)
   })
 
@@ -304,7 +330,7 @@ describe('a store beside its witness', () => {
     await expect(store.updateResource('urn:no', {}, by)).rejects.toMatchObject({ code: 'unknown' })
     rmSync(folder)
     await disable()
-    expect(read(file)).toEqual({ [storeId]: await standing(store) })
+    expect(read(file)).toMatchObject({ [storeId]: await standing(store) })
   })
 
   it('closes only when the changes that are under way are answered', async () => {
@@ -348,6 +374,44 @@ describe('a store beside its witness', () => {
     },
   )
 
+  it.each([false, true])(
+    'F13 is refused beside the -wal of a later one, which no command opens (tolerant: %s)',
+    async (tolerant) => {
+      const held = await hold()
+      await held.store.close()
+      const copy = `${held.place}.copy`
+      copyFileSync(held.place, copy)
+      // What is lost goes into the file, and the -wal that is left begins after it: counters and all else in it are the latest.
+      await killAfter(held, (name) => [
+        `await ${name}.offboardClient('billing', 'cli:test')`,
+        `await ${name}.checkWritable()`,
+        `await ${name}.updateResource('${api}', { name: 'later' }, 'cli:test')`,
+      ])
+      copyFileSync(copy, held.place)
+      const bytes = [held.place, `${held.place}-wal`].map((path) => readFileSync(path))
+      expect(() => held.open({ tolerant })).toThrow(/is an older copy .* beside the .*-wal of a later one/)
+      expect([held.place, `${held.place}-wal`].map((path) => readFileSync(path))).toEqual(bytes)
+      rmSync(`${held.place}-wal`)
+      expect(() => held.open()).toThrow(/is an older copy of the database: it has come to/)
+    },
+  )
+
+  it('is opened with the -wal of its own that a killed process left, wherever it was killed', {
+    timeout: 60_000,
+  }, async () => {
+    const held = await hold()
+    await held.store.close()
+    for (let i = 0; i < 6; i += 1) {
+      await killAfter(held, (name) => [
+        `for (let n = 0; n < ${i}; n += 1) await ${name}.updateResource('${api}', { name: 'n' + n }, 'cli:test')`,
+        `await ${name}.checkWritable()`,
+        `void ${name}.updateResource('${api}', { name: 'last' }, 'cli:test')`,
+        `await new Promise((resolve) => setTimeout(resolve, ${i}))`,
+      ])
+      await held.open().close()
+    }
+  })
+
   it('F13 is refused before it is brought up to date', async () => {
     const held = await hold()
     await goBack(held, (store) => store.setClientStatus('billing', 'disabled', by))
@@ -363,7 +427,7 @@ describe('a store beside its witness', () => {
     const clock = new ManualClock()
     const other = opener(`${held.place}.other`, held.file, clock)()
     await other.claimKeys(await makeFirstRing('other', { now: 1, staged: true }), 'server')
-    expect(read(held.file)).toEqual({ [storeId]: await standing(held.store), other: { registry: 1, mark: 0 } })
+    expect(read(held.file)).toMatchObject({ [storeId]: await standing(held.store), other: { registry: 1, mark: 0 } })
   })
 
   it('is opened without one, and makes it when it is asked to', async () => {
@@ -372,7 +436,7 @@ describe('a store beside its witness', () => {
     const store = held.open()
     expect(store.doubt).toBeUndefined()
     await store.confirmWitness()
-    expect(read(held.file)).toEqual({ [storeId]: await standing(store) })
+    expect(read(held.file)).toMatchObject({ [storeId]: await standing(store) })
   })
 
   it('is opened when it is ahead of it: whoever died between commit and witness had told nobody', async () => {
@@ -426,7 +490,7 @@ describe('a store beside its witness', () => {
       tokensAfter: dated + nodeSkewMilliseconds,
     })
     expect(await standing(store)).toEqual(accepted.to)
-    expect(read(held.file)).toEqual({ [storeId]: accepted.to })
+    expect(read(held.file)).toMatchObject({ [storeId]: accepted.to })
     expect(await store.readRegistryHead()).toMatchObject({ tokensAfter: accepted.tokensAfter })
     expect(store.doubt).toBeUndefined()
     const [entry] = await store.listAudit({ type: 'store.restored', limit: 2 })

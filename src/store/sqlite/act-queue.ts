@@ -21,6 +21,7 @@ import type { Clock } from '../../lib/clock.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { StoreEvents } from '../store.ts'
 import { isBusy } from './open.ts'
+import { stampFile } from './stamp.ts'
 
 const maxWaiting = 20_000
 const maxActsPerBatch = 512
@@ -215,6 +216,7 @@ export class ActQueue {
         if ('error' in outcome && !this.#sqlite.inTransaction) throw outcome.error
         outcomes.push(outcome)
       }
+      if (batch.some(({ act }) => act.witnessed)) stampFile(this.#sqlite)
       return outcomes
     } catch (error) {
       this.#rollbackIfOpen()

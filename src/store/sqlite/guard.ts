@@ -1,7 +1,9 @@
 /** What holds a SQLite store against its witness: when it is opened, and with every change. */
-import type Database from 'better-sqlite3'
+import Database from 'better-sqlite3'
 import { StoreOpenError } from '../store.ts'
 import { covers, readWitness, type Sequences, Witness, type WitnessRecord } from '../witness.ts'
+import type { Inspector } from './open.ts'
+import { hasWal, StampReader } from './stamp.ts'
 
 /** How far a store has come. */
 export interface Standing extends Sequences {
@@ -27,11 +29,12 @@ export function readStanding(sqlite: Database.Database): Standing | undefined {
   return isMade ? (sqlite.prepare(standingQuery).get() as Standing | undefined) : undefined
 }
 
-export class WitnessGuard {
+export class WitnessGuard implements Inspector {
   readonly #witness: Witness
   readonly #tolerant: boolean
   readonly #record: WitnessRecord | undefined
   #doubt: string | undefined
+  #stamp: StampReader | undefined
   #select: Database.Statement | undefined
 
   // The witness is read before the database is: it is written after the commit, so what a process that works meanwhile adds
@@ -52,8 +55,17 @@ export class WitnessGuard {
     return this.#doubt
   }
 
-  /** Looks whether the database may be an old copy, before anything in it is changed. @throws StoreOpenError unless tolerant */
-  examine(sqlite: Database.Database, path: string): void {
+  /** Looks whether the -wal beside it is of a later one, before SQLite makes one of both. @throws StoreOpenError */
+  inspectFile(path: string): void {
+    this.#stamp = new StampReader(path)
+    if (!hasForeignWal(path, this.#record, this.#stamp.read())) return
+    throw new StoreOpenError(
+      `${path} is an older copy of the database beside the ${path}-wal of a later one: stop the server, then put back the newest backup with \`mayfly db restore FILE\`, or move that -wal away and accept the copy with \`mayfly db restore --accept-current\``,
+    )
+  }
+
+  /** Looks whether it may be an old copy. @throws StoreOpenError unless tolerant */
+  inspect(sqlite: Database.Database, path: string): void {
     this.#doubt ??= doubtOf(readStanding(sqlite), this.#record, { path, file: this.#witness.path })
     if (this.#doubt !== undefined && !this.#tolerant) throw new StoreOpenError(this.#doubt)
   }
@@ -62,7 +74,15 @@ export class WitnessGuard {
   async keep(sqlite: Database.Database, options?: { readonly anew: boolean }): Promise<void> {
     this.#select ??= sqlite.prepare(standingQuery)
     const standing = this.#select.get() as Standing | undefined
-    if (standing !== undefined) await this.#witness.raise(standing.storeId, standing, options)
+    if (standing === undefined) return
+    const file = this.#stamp?.readDurable() ?? 0
+    await this.#witness.raise(standing.storeId, { ...standing, file }, options)
+  }
+
+  /** Only when the database is closed. */
+  release(): void {
+    this.#stamp?.close()
+    this.#stamp = undefined
   }
 
   /** Lets the one change be made that removes the doubt. When it fails, the doubt is back. */
@@ -75,6 +95,27 @@ export class WitnessGuard {
       this.#doubt = doubt
       throw error
     }
+  }
+}
+
+/** Whether a file has not come as far as it had when changes that lie in a -wal beside it were made. */
+export function hasForeignWal(path: string, record: WitnessRecord | undefined, stamp: number): boolean {
+  if (record === undefined || !hasWal(path)) return false
+  if ([...record.values()].every(({ file }) => file <= stamp)) return false
+  const storeId = readStoreId(path)
+  return storeId !== undefined && (record.get(storeId)?.file ?? 0) > stamp
+}
+
+// A connection that only reads writes no -wal into the file when it is closed.
+function readStoreId(path: string): string | undefined {
+  const sqlite = new Database(path, { readonly: true })
+  try {
+    return readStanding(sqlite)?.storeId
+  } catch {
+    // It is opened once more, and then what is wrong with it is said.
+    return undefined
+  } finally {
+    sqlite.close()
   }
 }
 

@@ -16,8 +16,16 @@ export interface OpenOptions {
   readonly exclusive?: boolean
   /** Milliseconds since the epoch, for the record of applied migrations. */
   readonly now: number
-  /** Looks at it before anything in it is changed. @throws StoreOpenError to refuse it */
-  readonly inspect?: (sqlite: Database.Database) => void
+  /** Looks at it before anything in it is changed. */
+  readonly inspector?: Inspector
+}
+
+/** Who may refuse a database. */
+export interface Inspector {
+  /** Before SQLite has opened it. @throws StoreOpenError to refuse it */
+  inspectFile(path: string): void
+  /** Before it is brought up to date. @throws StoreOpenError to refuse it */
+  inspect(sqlite: Database.Database, path: string): void
 }
 
 // A connection waits this long, on the event loop, for another process's lock; the act queue tries again around it.
@@ -66,6 +74,7 @@ export function openDatabase(path: string, options: OpenOptions): Database.Datab
     if (isNew) createFile(path)
     checkSurroundings(path)
     const { ino } = statSync(path)
+    options.inspector?.inspectFile(path)
     const timeout = options.exclusive ? busyMillisecondsExclusive : busyMillisecondsAtStart
     return prepare(new Database(path, { timeout }), { path, ino }, options)
   } catch (error) {
@@ -140,7 +149,7 @@ function prepare(sqlite: Database.Database, { path, ino }: Place, options: OpenO
     // The first read may have waited for a restore, and this connection still have the file that was moved aside: its -wal
     // would become that of the new one.
     if (statSync(path).ino !== ino) throw new StoreOpenError(`${path} was replaced while it was opened: try again`)
-    options.inspect?.(sqlite)
+    options.inspector?.inspect(sqlite, path)
     setPragmas(sqlite)
     bringUpToDate(sqlite, path, options)
     if (options.examine) examine(sqlite, path)

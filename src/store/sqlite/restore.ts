@@ -35,12 +35,14 @@ import { type Clock, formatTimestamp } from '../../lib/clock.ts'
 import { ulidMilliseconds } from '../../lib/id.ts'
 import { makeFolder } from '../../lib/make-folder.ts'
 import { type Restoring, StoreOpenError } from '../store.ts'
+import type { WitnessRecord } from '../witness.ts'
 import { toEntry } from './audit-store.ts'
 import { syncPath } from './backup.ts'
-import { readStanding, type Standing } from './guard.ts'
+import { hasForeignWal, readStanding, type Standing } from './guard.ts'
 import { applicationId, readMigrationState } from './migrate.ts'
 import { checkIdentity, inUse, isBusy, toOpenError } from './open.ts'
 import { openSqliteStore } from './sqlite-store.ts'
+import { stampOffset } from './stamp.ts'
 
 const headerBytes = 100
 const applicationIdOffset = 68
@@ -55,6 +57,8 @@ interface Present {
   readonly sqlite: Database.Database | undefined
   readonly standing: Standing | undefined
   readonly issuedUpTo: number
+  /** Its -wal is of another file, so that nothing in it can be relied on. */
+  readonly isMixed: boolean
 }
 
 /** What is known of a backup before it is brought up to date. */
@@ -72,14 +76,19 @@ interface Backup {
  * @param file absolute path of the backup
  * @throws StoreOpenError
  */
-export function prepareRestore(place: string, file: string, clock: Clock): Restoring {
+export function prepareRestore(
+  place: string,
+  file: string,
+  { clock, remembered }: { readonly clock: Clock; readonly remembered: WitnessRecord },
+): Restoring {
   checkHeader(file)
   if (isSameFile(place, file)) {
     throw new StoreOpenError(
       `${file} is the database itself: \`mayfly db restore --accept-current\` accepts it as it is`,
     )
   }
-  const present = openPresent(place)
+  const isMixed = existsSync(place) && hasForeignWal(place, remembered, readStart(place).readUInt32BE(stampOffset))
+  const present = { ...openPresent(place), isMixed }
   const copy = `${place}.restore-${randomBytes(6).toString('hex')}.tmp`
   try {
     removeLeftovers(place)
@@ -129,7 +138,7 @@ function isSameFile(a: string, b: string): boolean {
   return one !== undefined && one.ino === two?.ino && one.dev === two.dev
 }
 
-function openPresent(place: string): Present {
+function openPresent(place: string): Omit<Present, 'isMixed'> {
   const nothing = { sqlite: undefined, standing: undefined, issuedUpTo: 0 }
   if (!existsSync(place)) {
     makeFolder(dirname(place))
@@ -271,7 +280,7 @@ class Restore implements Restoring {
 
   readLost(): readonly AuditEntry[] | undefined {
     const { present, backup } = this.#parts
-    if (present.standing === undefined || present.sqlite === undefined) return undefined
+    if (present.standing === undefined || present.sqlite === undefined || present.isMixed) return undefined
     try {
       const rows = present.sqlite
         .prepare(

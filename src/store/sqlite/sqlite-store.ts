@@ -26,7 +26,7 @@ const minFreeBytes = 256 * 1024
 const rowOverheadBytes = 24
 
 /** How to open: see `OpenOptions`; without a witness nothing is written down outside of it. */
-export interface SqliteStoreOptions extends Omit<OpenOptions, 'now' | 'inspect'> {
+export interface SqliteStoreOptions extends Omit<OpenOptions, 'now' | 'inspector'> {
   readonly clock: Clock
   readonly events?: StoreEvents
   readonly witness?: WitnessOptions
@@ -40,8 +40,7 @@ export interface SqliteStoreOptions extends Omit<OpenOptions, 'now' | 'inspect'>
  */
 export function openSqliteStore(path: string, { clock, events = {}, witness, ...options }: SqliteStoreOptions): Store {
   const guard = witness === undefined ? undefined : new WitnessGuard(witness)
-  const inspect = (sqlite: Connection['sqlite']): void => guard?.examine(sqlite, path)
-  const sqlite = openDatabase(path, { ...options, inspect, now: clock.nowMilliseconds() })
+  const sqlite = openGuarded(path, { ...options, now: clock.nowMilliseconds() }, guard)
   const acts = new ActQueue(sqlite, clock, events, guard === undefined ? undefined : actWitnessOf(guard, sqlite))
   const connection = createConnection(sqlite, acts, clock)
   const setMark = createMarkSetter(connection)
@@ -54,11 +53,20 @@ export function openSqliteStore(path: string, { clock, events = {}, witness, ...
     ...createFamilyStore(connection, setMark),
     ...createMarkStore(connection, setMark),
     ...createAuditStore(connection),
-    ...createWholeStore(connection, path),
+    ...createWholeStore(connection, path, guard),
     ...createWitnessedStore(connection, guard),
     get doubt() {
       return guard?.doubt
     },
+  }
+}
+
+function openGuarded(path: string, options: OpenOptions, guard: WitnessGuard | undefined): Connection['sqlite'] {
+  try {
+    return openDatabase(path, guard === undefined ? options : { ...options, inspector: guard })
+  } catch (error) {
+    guard?.release()
+    throw error
   }
 }
 
@@ -139,7 +147,7 @@ type WholeStore = Pick<
   'location' | 'setIssuer' | 'checkWritable' | 'backlogBytes' | 'check' | 'readUsage' | 'backup' | 'close'
 >
 
-function createWholeStore(connection: Connection, path: string): WholeStore {
+function createWholeStore(connection: Connection, path: string, guard: WitnessGuard | undefined): WholeStore {
   const { db, sqlite, acts } = connection
   // It must change something: a page that stays the same is not written.
   const touch = sqlite.prepare(
@@ -171,6 +179,7 @@ function createWholeStore(connection: Connection, path: string): WholeStore {
     close: async () => {
       await acts.drain()
       sqlite.close()
+      guard?.release()
     },
   }
 }
