@@ -39,7 +39,7 @@ async function restore(context: CommandContext, file: string, remembered: Witnes
   const { restoreStore } = await import('../store/open-store.ts')
   const { covers, furthest, Witness } = await import('../store/witness.ts')
   const { databasePath, witnessFile } = context.settings
-  const restoring = restoreStore(databasePath, file, remembered)
+  const restoring = await restoreStore(databasePath, file, remembered)
   try {
     const storeId = await requireKey(context, restoring.store)
     if (existsSync(`${file}-wal`)) context.note(`${file}-wal is not part of the backup and was not used.`)

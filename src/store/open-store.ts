@@ -2,7 +2,6 @@ import { type Clock, systemClock } from '../lib/clock.ts'
 import { type StoreUnavailable, WitnessUnavailable } from '../lib/store-error.ts'
 import type { WitnessOptions } from './sqlite/guard.ts'
 import { toOpenError } from './sqlite/open.ts'
-import { prepareRestore } from './sqlite/restore.ts'
 import { openSqliteStore } from './sqlite/sqlite-store.ts'
 import { type Restoring, type Store, type StoreEvents, StoreOpenError } from './store.ts'
 import type { WitnessRecord } from './witness.ts'
@@ -32,7 +31,8 @@ export function openStore(place: string, options: OpenStoreOptions): Store {
  *
  * @throws StoreOpenError when somebody has the store open, or the file is no backup of it
  */
-export function restoreStore(place: string, file: string, remembered: WitnessRecord): Restoring {
+export async function restoreStore(place: string, file: string, remembered: WitnessRecord): Promise<Restoring> {
+  const { prepareRestore } = await import('./sqlite/restore.ts')
   return prepareRestore(place, file, { clock: systemClock, remembered })
 }
 

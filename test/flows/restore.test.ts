@@ -1,4 +1,4 @@
-/** Going back in time, by the server and the commands as people run them: THREATS of old backups, copies and kills. */
+/** Going back in time, by the server and the commands as people run them: old backups, copies beside a foreign -wal, kills. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFileSync, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
