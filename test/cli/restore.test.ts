@@ -143,6 +143,7 @@ describe('db restore FILE', () => {
     expect(done.sequences).toEqual({ from: { registry: 5, mark: 0 }, to: { registry: before + 1, mark: 1 } })
     expect(Date.parse(done.tokens_after)).toBeGreaterThanOrEqual(asked + 2_000)
     expect(done.clients.map(({ client_id, status, lost_changes }) => [client_id, status, lost_changes])).toEqual([
+      ['agent', 'active', []],
       ['job', 'active', ['secret.revoked']],
       ['leaver', 'active', ['client.offboarded']],
       ['late', 'absent', ['client.created', 'secret.created', 'client.disabled']],
@@ -337,7 +338,7 @@ describe('db restore --accept-current', () => {
     const done = await restore('--accept-current')
     expect(done).toMatchObject({ restored_from: null, replaced: null, lost_changes: null, advice: [] })
     expect(done.sequences).toEqual({ from: { registry: 5, mark: 0 }, to: { registry: 7, mark: 1 } })
-    expect(done.clients.map(({ client_id }) => client_id)).toEqual(['job', 'leaver'])
+    expect(done.clients.map(({ client_id }) => client_id)).toEqual(['agent', 'job', 'leaver'])
     expect(readWitness(witness)?.get(done.store_id)).toMatchObject(done.sequences.to)
     expect((await run('client', 'disable', 'leaver')).code).toBe(0)
     const again = await restore('--accept-current')

@@ -340,13 +340,39 @@ describe('the next key', () => {
 describe('what has run', () => {
   const runningOf = async (store: Store) => (await store.readKeys())?.ringMark.running
 
-  it('is stored when 15 s of it are not, and not before', async () => {
+  // It is stored soon after a start, then after twice as long each time.
+  const settle = async ({ clock, scheduler }: Setting): Promise<void> => {
+    for (let seconds = 0.4; seconds < 15; seconds *= 2) {
+      clock.advance(seconds)
+      await scheduler.tick()
+    }
+  }
+
+  it('is stored soon after a start, and not before', async () => {
     const { clock, store, scheduler } = await start()
     for (const [seconds, stored] of [
-      [14.999, 0],
-      [0.001, 15_000],
-      [14.999, 15_000],
-      [0.001, 30_000],
+      [0.399, 0],
+      [0.001, 400],
+      [0.799, 400],
+      [0.001, 1_200],
+      [1.6, 2_800],
+    ] as const) {
+      clock.advance(seconds)
+      await scheduler.tick()
+      expect(await runningOf(store)).toBe(stored)
+    }
+  })
+
+  it('is later stored when 15 s of it are not, and not before', async () => {
+    const setting = await start()
+    const { clock, store, scheduler } = setting
+    await settle(setting)
+    const settled = (await runningOf(store)) ?? 0
+    for (const [seconds, stored] of [
+      [14.999, settled],
+      [0.001, settled + 15_000],
+      [14.999, settled + 15_000],
+      [0.001, settled + 30_000],
     ] as const) {
       clock.advance(seconds)
       await scheduler.tick()
@@ -355,13 +381,16 @@ describe('what has run', () => {
   })
 
   it('is stored when somebody says so, as before the end of a process', async () => {
-    const { clock, store, scheduler } = await start()
+    const setting = await start()
+    const { clock, store, scheduler } = setting
+    await settle(setting)
+    const settled = (await runningOf(store)) ?? 0
     clock.advance(7)
     await scheduler.save()
-    expect(await runningOf(store)).toBe(7_000)
+    expect(await runningOf(store)).toBe(settled + 7_000)
     clock.advance(14)
     await scheduler.tick()
-    expect(await runningOf(store)).toBe(7_000)
+    expect(await runningOf(store)).toBe(settled + 7_000)
   })
 
   it('is counted anew when another process has changed the ring: what was not stored counts for nothing then', async () => {
