@@ -35,6 +35,7 @@ export async function answerToken(
   const grantType = parseGrantType(form)
   facts.grantType = grantType
   const claim = readClaim(record, form, facts)
+  const presentation = { wasGood: false }
 
   const issued = await endpoint.registry.decide(async (view) => {
     const authenticated = await authenticateCaller(endpoint, claim, view, facts)
@@ -47,6 +48,7 @@ export async function answerToken(
       examineTicket: (ticket) =>
         endpoint.tickets.examine(ticket, {
           ...fence,
+          presentation,
           client: authenticated.client,
           keys: fence.ticketKeys,
           origin: record,

@@ -97,6 +97,7 @@ const refusals = {
   refresh_ended: refreshFailed,
   refresh_reused: refreshFailed,
   refresh_retry_too_late: refreshFailed,
+  refresh_overtaken: refreshFailed,
   refresh_generation_ahead: refreshFailed,
 
   // What it asks for

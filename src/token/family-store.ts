@@ -5,7 +5,7 @@ import type { RefreshFamily } from './family.ts'
 export type FamilyChange =
   | { readonly kind: 'start'; readonly family: RefreshFamily }
   | {
-      /** The ticket of a generation is used: the next one begins at `at`. */
+      /** The ticket of a generation is used: the next one begins at `at`, or when it is recorded if that is later. */
       readonly kind: 'rotate'
       readonly familyId: string
       readonly generation: number

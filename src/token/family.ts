@@ -12,8 +12,9 @@
  *   n > g                         a ticket that this store has not made yet: it has gone back in time. The family ends
  *
  * Between two steps: a ticket that was judged and not yet used may be used by another process, then the compare-and-set
- * loses and the ticket is judged again; a family that was judged reused ends only if its generation is still the one that
- * it was judged at; a reply that was lost after the commit is a retry.
+ * loses and the ticket is judged again. What has happened since is no sign of a thief then, for the ticket was good when it
+ * came: its request is refused, and the family lives. A family that was judged reused ends only if its generation is still
+ * the one that it was judged at. A reply that was lost after the commit is a retry.
  *
  * @see RFC 9700 section 4.14.2
  */
@@ -54,22 +55,26 @@ export interface TicketCircumstances {
   readonly generation: number
   readonly now: number
   readonly retryWindowMilliseconds: number
+  /** Whether the same request has been judged before, and its ticket was good then. */
+  readonly wasGood: boolean
   /** Families of before this moment are ended with everything else of their client, or of the store. */
   readonly tokensAfter: number
 }
 
 /** Judges a ticket that is ours and its client's. */
 export function judgeTicket(family: RefreshFamily, circumstances: TicketCircumstances): TicketVerdict {
-  const { generation, now, retryWindowMilliseconds, tokensAfter } = circumstances
+  const { generation, now, retryWindowMilliseconds, tokensAfter, wasGood } = circumstances
   if (family.end !== undefined) return { refuse: 'refresh_ended' }
   if (bornAt(family) <= tokensAfter) return { refuse: 'refresh_ended' }
   if (family.familyExpiresAt <= now) return { refuse: 'refresh_expired' }
   if (generation > family.generation) return { end: 'generation_ahead', refuse: 'refresh_generation_ahead' }
-  if (generation < family.generation - 1) return { end: 'reused', refuse: 'refresh_reused' }
+  if (generation < family.generation - 1) {
+    return wasGood ? { refuse: 'refresh_overtaken' } : { end: 'reused', refuse: 'refresh_reused' }
+  }
   if (family.expiresAt <= now) return { refuse: 'refresh_expired' }
   if (generation === family.generation) return { use: 'rotate' }
   if (now < family.generationAt + retryWindowMilliseconds) return { use: 'retry' }
-  return { end: 'retry_too_late', refuse: 'refresh_retry_too_late' }
+  return wasGood ? { refuse: 'refresh_overtaken' } : { end: 'retry_too_late', refuse: 'refresh_retry_too_late' }
 }
 
 /** When a family was started: its id says so. */

@@ -17,8 +17,15 @@ export interface RefreshSettings {
   readonly refreshRetryWindowSeconds: number
 }
 
+/** What a request knows of its ticket from one decision to the next. */
+export interface Presentation {
+  /** Set once the ticket was found good. */
+  wasGood: boolean
+}
+
 /** What a ticket is examined beside. */
 export interface TicketContext {
+  readonly presentation: Presentation
   readonly client: Client
   readonly keys: TicketKeys
   readonly origin: Origin
@@ -74,8 +81,12 @@ export class RefreshTickets {
       now: this.#clock.nowMilliseconds(),
       retryWindowMilliseconds: this.#settings.refreshRetryWindowSeconds * 1000,
       tokensAfter: context.tokensAfter,
+      wasGood: context.presentation.wasGood,
     })
-    if ('use' in verdict) return { use: verdict.use, family, generation }
+    if ('use' in verdict) {
+      context.presentation.wasGood = true
+      return { use: verdict.use, family, generation }
+    }
     if ('end' in verdict) await this.#end(verdict, family, generation, context)
     throw new OAuthError(verdict.refuse)
   }

@@ -19,10 +19,15 @@ const family: RefreshFamily = {
   familyExpiresAt: born + 24 * 60 * minute,
 }
 
-const judge = (generation: number, afterBirth: number, changes: Partial<RefreshFamily> = {}, tokensAfter = 0) =>
+const judge = (
+  generation: number,
+  afterBirth: number,
+  changes: Partial<RefreshFamily> = {},
+  { tokensAfter = 0, wasGood = false } = {},
+) =>
   judgeTicket(
     { ...family, ...changes },
-    { generation, now: born + afterBirth, retryWindowMilliseconds: minute, tokensAfter },
+    { generation, now: born + afterBirth, retryWindowMilliseconds: minute, tokensAfter, wasGood },
   )
 
 describe('a presented ticket', () => {
@@ -69,8 +74,22 @@ describe('a presented ticket', () => {
   )
 
   it('is refused when all that its client had was ended after the family began', () => {
-    expect(judge(5, 10 * minute, {}, born)).toEqual({ refuse: 'refresh_ended' })
-    expect(judge(5, 10 * minute, {}, born - 1)).toEqual({ use: 'rotate' })
+    expect(judge(5, 10 * minute, {}, { tokensAfter: born })).toEqual({ refuse: 'refresh_ended' })
+    expect(judge(5, 10 * minute, {}, { tokensAfter: born - 1 })).toEqual({ use: 'rotate' })
+  })
+
+  it.each([
+    ['is refused, and proves no theft, when its successor was used meanwhile', 3, 10, { refuse: 'refresh_overtaken' }],
+    ['is refused, and proves no theft, when the window is over since', 4, 11, { refuse: 'refresh_overtaken' }],
+    ['is a retry when another request has used it', 4, 10, { use: 'retry' }],
+    [
+      'ends the family when the store has gone back since',
+      6,
+      10,
+      { end: 'generation_ahead', refuse: 'refresh_generation_ahead' },
+    ],
+  ])('that was good when its request was judged first, %s', (_, generation, minutes, verdict) => {
+    expect(judge(generation, minutes * minute, {}, { wasGood: true })).toEqual(verdict)
   })
 
   it('I1 I3 is never used when another one is, and ends nothing while its answer may just have been lost', () => {

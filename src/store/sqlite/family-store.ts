@@ -53,7 +53,9 @@ export function createFamilyChanges({ sqlite, clock }: Connection): ChangeFamily
       }
       case 'rotate': {
         const { at, rootVersion, expiresAt, familyId, generation } = change
-        return rotate.run(at, rootVersion, expiresAt, familyId, generation, latest(at)).changes === 1
+        const now = latest(at)
+        // The window begins when the ticket is used, however long that had to wait.
+        return rotate.run(now, rootVersion, expiresAt, familyId, generation, now).changes === 1
       }
       case 'retry': {
         const now = latest(change.at)
