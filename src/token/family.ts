@@ -13,8 +13,8 @@
  *
  * Between two steps: a ticket that was judged and not yet used may be used by another process, then the compare-and-set
  * loses and the ticket is judged again. What has happened since is no sign of a thief then, for the ticket was good when it
- * came: its request is refused, and the family lives. A family that was judged reused ends only if its generation is still
- * the one that it was judged at. A reply that was lost after the commit is a retry.
+ * came: its request is refused, and the family lives. A family that was judged reused ends although it has moved on since,
+ * for a used ticket stays used. A reply that was lost after the commit is a retry.
  *
  * @see RFC 9700 section 4.14.2
  */

@@ -106,8 +106,8 @@ export class RefreshTickets {
     return family
   }
 
-  // The record is written, and the access tokens are ended, before anybody hears of it. If the family moved meanwhile, what
-  // was judged is judged again by whoever asks next; this request is refused either way.
+  // The record is written, and the access tokens are ended, before anybody hears of it. Generations only rise, so what was
+  // reused stays so, whoever uses the family meanwhile; a store that had gone back may have caught up.
   async #end(
     { end }: TicketVerdict & { readonly end: FamilyEnded['reason'] },
     family: RefreshFamily,
@@ -117,7 +117,7 @@ export class RefreshTickets {
     const { familyId, clientId } = family
     await this.#store.endFamily({
       familyId,
-      ifGeneration: family.generation,
+      ...(end === 'generation_ahead' ? { ifGeneration: family.generation } : {}),
       ifSequence: sequence,
       event: {
         type: 'family.ended',

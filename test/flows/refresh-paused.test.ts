@@ -1,4 +1,6 @@
 /** Refresh requests that are held up between the look at their ticket and what follows from it. */
+import { setTimeout as pause } from 'node:timers/promises'
+import Database from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
 import { createGate, gatedSigners } from '../support/gate.ts'
 import {
@@ -112,5 +114,23 @@ describe('a refresh request that is held up', () => {
     expect(await server.store.listAudit({ type: 'family.ended', limit: 5 })).toMatchObject([
       { reason: 'reused', familyId: claimsOf(String(first.json.access_token)).sid },
     ])
+  })
+
+  it('RT-02 ends its family although that is used while the end waits for the store', async () => {
+    const { server, begin, refresh } = await start()
+    const first = await begin()
+    const second = await refresh(first.json.refresh_token)
+    const third = await refresh(second.json.refresh_token)
+    const other = new Database(server.settings.databasePath)
+    other.exec('BEGIN IMMEDIATE')
+    const reuse = refresh(first.json.refresh_token)
+    // So long it has looked at the family, and tries to write.
+    await pause(200)
+    other.prepare('UPDATE refresh_family SET generation = generation + 1').run()
+    other.exec('COMMIT')
+    other.close()
+    expect((await reuse).json).toEqual(invalidGrant)
+    expect(await server.store.listAudit({ type: 'family.ended', limit: 5 })).toMatchObject([{ reason: 'reused' }])
+    expect((await refresh(third.json.refresh_token)).json).toEqual(invalidGrant)
   })
 })
