@@ -41,6 +41,8 @@ const pruneBatch = 1_000
 const deadFamilyMilliseconds = 60 * 60_000
 // What is due to the key ring happens within a second.
 const keyTickMilliseconds = 400
+// So far wall time may be behind before it is stored how far refresh families have lived.
+const behindMilliseconds = 1_000
 
 /** What a test puts in place of the machine. */
 export interface AppOptions {
@@ -188,7 +190,8 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
   parts.events.metrics = metrics
   const refusals = new RefusalLog({ audit: store, sampler: new RefusalSampler(clock), log })
   let draining = false
-  const tickets = new RefreshTickets(settings, store, new SteadyClock(clock, ringClock.moment().now))
+  const familyClock = new SteadyClock(clock, Math.max(ringClock.moment().now, await store.readMoment()))
+  const tickets = new RefreshTickets(settings, store, familyClock)
   const caller = { issuer, checker, secretUse, clock: expiryClock(clock, ringClock), metrics }
   const verifier = new TokenVerifier({
     registry,
@@ -225,9 +228,14 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
     repeat(flushMilliseconds, background.signal, log, async () => {
       await secretUse.flush()
       await refusals.flush()
+      await shareMoment(parts, familyClock)
     }),
-    repeat(pruneMilliseconds, background.signal, log, () => prune(parts, background.signal)),
-    repeat(parts.keyTickMilliseconds, background.signal, log, () => keys.tick()),
+    repeat(pruneMilliseconds, background.signal, log, () => prune(parts, familyClock, background.signal)),
+    repeat(parts.keyTickMilliseconds, background.signal, log, () => {
+      // Whoever has nothing to do sees a step of the clock as those do who are busy.
+      familyClock.nowMilliseconds()
+      return keys.tick()
+    }),
   ]
   return {
     main: createServer(serverParts),
@@ -244,6 +252,7 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
         () => secretUse.flush(),
         () => refusals.flush(true),
         () => keys.save(),
+        () => shareMoment(parts, familyClock),
       )
       await store.close()
     },
@@ -315,8 +324,19 @@ async function lastWrites(log: Log, ...writes: (() => Promise<void>)[]): Promise
   }
 }
 
+// Wall time that is not behind says the same to every process, and after a restart. Where it is behind, only the store does.
+async function shareMoment({ store, clock }: Parts, familyClock: SteadyClock): Promise<void> {
+  familyClock.adopt(await store.readMoment())
+  const now = familyClock.nowMilliseconds()
+  if (now - clock.nowMilliseconds() > behindMilliseconds) await store.noteMoment(now)
+}
+
 // Small batches with pauses: requests share the transactions, and none of them shall wait for a long one.
-async function prune({ settings, store, ringClock }: Parts, signal: AbortSignal): Promise<void> {
+async function prune(
+  { settings, store, ringClock }: Parts,
+  familyClock: SteadyClock,
+  signal: AbortSignal,
+): Promise<void> {
   // A wall clock that jumps ahead must not take the records of live tokens with it.
   const { now } = ringClock.moment()
   const before = {
@@ -328,7 +348,7 @@ async function prune({ settings, store, ringClock }: Parts, signal: AbortSignal)
     while (!signal.aborted && (await batch()) === pruneBatch) await pause(prunePauseMilliseconds, signal)
   }
   await inBatches(() => store.pruneAudit(before))
-  await inBatches(() => store.pruneFamilies(now - deadFamilyMilliseconds, pruneBatch))
+  await inBatches(() => store.pruneFamilies(familyClock.nowMilliseconds() - deadFamilyMilliseconds, pruneBatch))
   await inBatches(() => store.pruneMarks(now - markGraceMilliseconds, pruneBatch))
 }
 

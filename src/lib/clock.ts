@@ -39,6 +39,12 @@ export class SteadyClock implements Clock {
   monotonicMilliseconds(): number {
     return this.#clock.monotonicMilliseconds()
   }
+
+  /** Goes on from a later moment that is known to have been. */
+  adopt(moment: number): void {
+    this.nowMilliseconds()
+    this.#last = { ...this.#last, at: Math.max(this.#last.at, moment) }
+  }
 }
 
 /** Whole seconds since the epoch, rounded down (RFC 7519 section 2, NumericDate without fractions). */

@@ -46,6 +46,10 @@ export interface FamilyStore {
   endFamily(ending: FamilyEnding): Promise<boolean>
   /** How many families of a client, started after a moment, can still be used at another. @throws StoreUnavailable */
   countFamilies(clientId: string, moments: { readonly now: number; readonly bornAfter: number }): Promise<number>
+  /** The latest moment of those that were noted, milliseconds since the epoch; 0 before the first. @throws StoreUnavailable */
+  readMoment(): Promise<number>
+  /** Notes a moment that families have lived to, for those whose clock does not know of it. @throws StoreUnavailable */
+  noteMoment(at: number): Promise<void>
   /** Deletes a small batch of families that died before a moment. @returns how many. @throws StoreUnavailable */
   pruneFamilies(before: number, limit: number): Promise<number>
 }

@@ -209,6 +209,15 @@ export function testFamilyStore(name: string, under: StoreUnderTest): void {
       expect(await store.endFamily(asked)).toBe(true)
     })
 
+    it('I26 have lived to the latest moment that was noted, in another process too', async () => {
+      const store = await create()
+      const other = await under.openOther(store, clock)
+      expect(await other.readMoment()).toBe(0)
+      for (const at of [7_000, 9_000, 8_000]) await store.noteMoment(at)
+      expect(await other.readMoment()).toBe(9_000)
+      expect(await store.readMarkSequence()).toBe(0)
+    })
+
     it('are counted while they can be used, and pruned in small batches once they are dead', async () => {
       const store = await create()
       const families = [await begin(store), await begin(store), await begin(store)]

@@ -84,6 +84,12 @@ export function createFamilyStore(connection: Connection, setMark: SetMark): Fam
     'DELETE FROM refresh_family WHERE family_id IN (SELECT family_id FROM refresh_family WHERE expires_at < ? LIMIT ?)',
   )
 
+  const readMoment = sqlite.prepare(`SELECT value FROM sequence WHERE name = 'family_moment'`).pluck()
+  const noteMoment = sqlite.prepare(
+    `INSERT INTO sequence (name, value) VALUES ('family_moment', ?)
+     ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)`,
+  )
+
   const find = (familyId: string): RefreshFamily | undefined => {
     const row = byId.get(familyId) as Row | undefined
     return row === undefined ? undefined : toFamily(row)
@@ -117,6 +123,8 @@ export function createFamilyStore(connection: Connection, setMark: SetMark): Fam
     endFamily: (ending) => acts.submit({ single: false, witnessed: true, run: (batch) => endFamily(ending, batch) }),
     countFamilies: (clientId, { now, bornAfter }) =>
       read(() => count.get(clientId, now, ulidCeiling(bornAfter)) as number),
+    readMoment: () => read(() => (readMoment.get() as number | undefined) ?? 0),
+    noteMoment: (at) => acts.submit({ single: true, run: () => void noteMoment.run(at) }),
     pruneFamilies: (before, limit) => acts.submit({ single: true, run: () => prune.run(before, limit).changes }),
   }
 }

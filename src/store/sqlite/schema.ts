@@ -18,7 +18,10 @@ export const installation = sqliteTable(
   (table) => [check('installation_single', sql`${table.id} = 1`)],
 )
 
-/** Counters: `registry` fences decisions, `mark` counts what has ended tokens. */
+/**
+ * Counters: `registry` fences decisions, `mark` counts what has ended tokens. And `family_moment`, when there is one: how far
+ * the clock of refresh families has come (milliseconds).
+ */
 export const sequence = sqliteTable('sequence', {
   name: text('name').primaryKey(),
   value: integer('value').notNull(),
