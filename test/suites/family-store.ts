@@ -326,6 +326,27 @@ export function testFamilyStore(name: string, under: StoreUnderTest): void {
       expect(tokensAfter).toBe(clock.nowMilliseconds() + longestTokenLifeMilliseconds + 2_000)
     })
 
+    it('is not after the newest token of another client, which the clock may have dated far ahead', async () => {
+      const store = await create()
+      await addClient(store, 'other')
+      const sequence = await store.readRegistrySequence()
+      await store.recordIssuance(issuance(clock), sequence)
+      const later = new ManualClock(clock.nowMilliseconds() + 30 * 24 * hour)
+      await store.recordIssuance(issuance(later, { clientId: 'other' }), sequence)
+      await store.setClientStatus('billing', 'disabled', 'cli:test')
+      expect((await store.findClient('billing')).value?.tokensAfter).toBe(clock.nowMilliseconds() + 2_000)
+    })
+
+    it('I26 marks a family until its last token has died, though the clock has stepped back', async () => {
+      const store = await create()
+      const family = await begin(store)
+      clock.advance(-3_600)
+      await store.endFamily({ familyId: family.familyId, event: ending(family, clock) })
+      clock.advance(3_600)
+      const [mark] = (await store.readMarks(0)).marks
+      expect(mark?.expiresAt).toBeGreaterThan(clock.nowMilliseconds() + 24 * hour)
+    })
+
     it('tells when the last token would have died by itself, by the records', async () => {
       const store = await create()
       const sequence = await store.readRegistrySequence()

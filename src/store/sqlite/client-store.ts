@@ -197,7 +197,7 @@ export function createClientStore(connection: Connection): ClientStore {
     if (current.status === status) return { value: current, events: [] }
     const now = clock.nowMilliseconds()
     const disabledAt = status === 'disabled' ? now : null
-    const ended = status === 'disabled' ? endTokens() : {}
+    const ended = status === 'disabled' ? endTokens(clientId) : {}
     db.update(client)
       .set({ status, disabledAt, updatedAt: now, ...ended })
       .where(eq(client.clientId, clientId))
@@ -229,15 +229,15 @@ export function createClientStore(connection: Connection): ClientStore {
     writeTargets(clientId, { audiences: [] })
     const now = clock.nowMilliseconds()
     db.update(client)
-      .set({ ...emptied, status: 'deleted', updatedAt: now, ...endTokens() })
+      .set({ ...emptied, status: 'deleted', updatedAt: now, ...endTokens(clientId) })
       .where(eq(client.clientId, clientId))
       .run()
     const detail = { secrets: current.secrets.map((secret) => secret.secretId) }
     return { value: undefined, events: [{ type: 'client.deleted', clientId, detail }] }
   }
 
-  const endTokens = () => ({
-    tokensAfter: sql`max(coalesce(${client.tokensAfter}, 0), ${connection.endOfTokens()})`,
+  const endTokens = (clientId: string) => ({
+    tokensAfter: sql`max(coalesce(${client.tokensAfter}, 0), ${connection.endOfTokens(clientId)})`,
   })
 
   const createSecret = (clientId: string, secret: NewSecret): Changed<SecretFacts> => {

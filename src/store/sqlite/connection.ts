@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3'
 import type { Actor, AuditEvent, Change, ChangeRecord } from '../../audit/event.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { makeUlid, nextUlid, ulidMilliseconds } from '../../lib/id.ts'
+import { makeUlid, nextUlid, ulidCeiling, ulidMilliseconds } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import { longestTokenLifeMilliseconds, nodeSkewMilliseconds } from '../../token/mark-store.ts'
 import { type ActQueue, type Batch, toStoreError } from './act-queue.ts'
@@ -18,8 +18,8 @@ export interface Connection {
   writeEvent(event: AuditEvent): void
   /** Moves the registry sequence: last in an act that changes what decisions read. */
   moveRegistry(batch: Batch): void
-  /** The moment up to which tokens are to be dead when all of somebody's are ended now. Only inside an act. */
-  endOfTokens(): number
+  /** The moment up to which the tokens of a client are to be dead when all of them are ended now. Only inside an act. */
+  endOfTokens(clientId?: string): number
   /** The registry sequence as of now. */
   readSequence(): number
   /**
@@ -69,7 +69,9 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
   // By hand: it is asked for with every JWKS and every refusal.
   const readSequence = sqlite.prepare(`SELECT value FROM sequence WHERE name = 'registry'`).pluck()
 
-  const selectNewestToken = sqlite.prepare('SELECT jti FROM issuance ORDER BY jti DESC LIMIT 1').pluck()
+  const selectNewestToken = sqlite
+    .prepare('SELECT jti FROM issuance WHERE jti > ?1 AND (?2 IS NULL OR client_id = ?2) ORDER BY jti DESC LIMIT 1')
+    .pluck()
 
   const selectLastEvent = db
     .select({ id: auditEvent.id })
@@ -123,13 +125,14 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
     clock,
     writeEvent,
     moveRegistry,
-    endOfTokens: () => {
-      // A clock that has stepped back may have dated tokens ahead of it; whoever issues them may have one that is ahead.
-      const newest = selectNewestToken.get()
-      const dated = newest === undefined ? 0 : ulidMilliseconds(newest as string)
+    endOfTokens: (clientId) => {
+      // A clock that has stepped back may have dated tokens ahead of it; whoever issues them may have one that is ahead. Only
+      // the client's own: it can have no new ones before that moment.
       const now = clock.nowMilliseconds()
+      const ahead = selectNewestToken.get(ulidCeiling(now), clientId ?? null)
+      const dated = ahead === undefined ? now : ulidMilliseconds(ahead as string)
       // What is dated further ahead is not valid until then, and nobody shall wait for so long.
-      return Math.max(now, Math.min(dated, now + longestTokenLifeMilliseconds)) + nodeSkewMilliseconds
+      return Math.min(dated, now + longestTokenLifeMilliseconds) + nodeSkewMilliseconds
     },
     readSequence: () => (readSequence.get() as number | undefined) ?? 0,
     change: async (by, run) => {

@@ -113,7 +113,7 @@ export function createFamilyStore(connection: Connection, setMark: SetMark): Fam
     }
     const used = findFirstUse(familyId, event.presentedGeneration)
     connection.writeEvent(used === undefined ? event : { ...event, firstUse: used })
-    const expiresAt = now + longestTokenLifeMilliseconds
+    const expiresAt = connection.endOfTokens(family.clientId) + longestTokenLifeMilliseconds
     setMark({ kind: 'family', id: familyId, clientId: family.clientId, expiresAt }, batch)
     return true
   }

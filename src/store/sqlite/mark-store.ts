@@ -23,7 +23,7 @@ export function createMarkSetter(connection: Connection): SetMark {
 
   // One mark on the client takes the place of the many: it ends more, and nothing that the others ended comes back.
   const collapse = (clientId: string, batch: Batch): void => {
-    endTokens.run(connection.endOfTokens(), clientId)
+    endTokens.run(connection.endOfTokens(clientId), clientId)
     drop.run(clientId)
     connection.writeEvent({
       type: 'client.tokens_ended',
