@@ -13,6 +13,8 @@ export function checkHistory({ calls, final }: History): readonly string[] {
     ...calls.flatMap((call) => checkStatus(call)),
     ...[...model.families.values()].flatMap((family) => checkFamily(family, model)),
     ...calls.flatMap((call) => (call.kind === 'begin' ? checkBegin(call, model) : [])),
+    ...calls.flatMap((call) => checkAnswer(call)),
+    ...checkTokensOnce(calls),
     ...checkFinal(final, model),
   ]
 }
@@ -76,6 +78,25 @@ function checkStatus(call: Call): readonly string[] {
   // A server that finds the store locked for too long says so; anything else of ours is a fault.
   if (/^5/.test(call.error ?? '') && !/^503 /.test(call.error ?? '')) return [`answered with a fault: ${tell(call)}`]
   return []
+}
+
+// Who is given an access token is given the refresh token that goes with it.
+function checkAnswer(call: Call): readonly string[] {
+  if ((call.kind !== 'begin' && call.kind !== 'refresh') || call.outcome !== 'ok') return []
+  const isWhole = call.received !== undefined && call.jti !== undefined && call.family !== undefined
+  return isWhole ? [] : [`answered without a token: ${tell(call)}`]
+}
+
+// A retry brings the same refresh token, and an access token of its own.
+function checkTokensOnce(calls: readonly Call[]): readonly string[] {
+  const seen = new Set<string>()
+  const problems: string[] = []
+  for (const call of calls) {
+    if ((call.kind !== 'begin' && call.kind !== 'refresh') || call.jti === undefined) continue
+    if (seen.has(call.jti)) problems.push(`the access token ${call.jti} was given twice`)
+    seen.add(call.jti)
+  }
+  return problems
 }
 
 function checkFamily(family: Family, model: Model): readonly string[] {
@@ -241,6 +262,7 @@ function checkFinal(final: FinalState, model: Model): readonly string[] {
   return [
     ...final.damage.map((damage) => `the database: ${damage}`),
     ...checkFinalFamilies(final, model),
+    ...checkUnknown(final, model),
     ...checkTrail(final, model),
     ...checkChanges(final, model),
   ]
@@ -252,8 +274,28 @@ function checkFinalFamilies({ families, ended }: FinalState, model: Model): read
     const row = rows.get(family.id)
     if (row === undefined) return [`the family ${family.id} is not in the database`]
     const records = ended.filter(({ familyId }) => familyId === family.id).map(({ reason }) => reason)
-    return [...checkGeneration(row, family), ...checkEnd(row, family, model), ...checkEndRecord(row, records)]
+    const owner = row.clientId === family.client ? [] : [`the family ${family.id} belongs to ${row.clientId}`]
+    return [...owner, ...checkGeneration(row, family), ...checkEnd(row, family, model), ...checkEndRecord(row, records)]
   })
+}
+
+// What nobody has seen was made for a call whose answer was lost, one for each at the most, and nothing can have ended it.
+function checkUnknown({ families, issued, ended }: FinalState, model: Model): readonly string[] {
+  const lost = model.calls.filter((call) => call.outcome === 'unknown' || /^503 /.test(call.error ?? ''))
+  const begins = lost.filter(({ kind }) => kind === 'begin').length
+  const refreshes = lost.filter(({ kind }) => kind === 'refresh').length
+  const seen = new Set(model.calls.flatMap((call) => ('jti' in call && call.jti !== undefined ? [call.jti] : [])))
+  const strange = families.filter(({ familyId }) => !model.families.has(familyId)).length
+  const tokens = issued.filter(({ jti }) => !seen.has(jti)).length
+  return [
+    ...(strange > begins ? [`${strange} families that nobody has, and ${begins} answers that were lost`] : []),
+    ...(tokens > begins + refreshes
+      ? [`${tokens} tokens that nobody has, and ${begins + refreshes} answers that were lost`]
+      : []),
+    ...ended
+      .filter(({ familyId }) => !model.families.has(familyId))
+      .map(({ familyId, reason }) => `the family ${familyId}, which nobody has, has ended as ${reason}`),
+  ]
 }
 
 type FamilyRow = FinalState['families'][number]
@@ -269,8 +311,14 @@ function checkGeneration({ generation }: FamilyRow, family: Family): readonly st
 
 function checkEnd({ endReason }: FamilyRow, family: Family, model: Model): readonly string[] {
   if (endReason === null) return isEndedByItself(family) ? [`the family ${family.id} has not ended`] : []
-  if (hasPossibleEnd(family, model, Number.POSITIVE_INFINITY)) return []
+  if (mayEndAs(endReason, family) && hasPossibleEnd(family, model, Number.POSITIVE_INFINITY)) return []
   return [`the family ${family.id} has ended as ${endReason}, and nothing has ended it`]
+}
+
+// No window ends in a run, and no store goes back in time.
+function mayEndAs(reason: string, family: Family): boolean {
+  if (reason === 'reused') return family.refreshes.some((call) => isPossibleReuse(call, family))
+  return reason === 'revoked'
 }
 
 function checkEndRecord({ familyId, endReason }: FamilyRow, records: readonly string[]): readonly string[] {

@@ -239,6 +239,52 @@ describe('the judge of a torture run', () => {
         }),
       },
     ],
+    [
+      'an answer without a refresh token',
+      /answered without a token/,
+      { calls: add(call({ presented: 't0', jti: 'j5', start: 21, end: 24 })) },
+    ],
+    [
+      'an access token that two were given',
+      /j1 was given twice/,
+      { calls: add(call({ presented: 't0', received: 't1', jti: 'j1', start: 21, end: 24 })) },
+    ],
+    [
+      'a family of another client',
+      /f belongs to b/,
+      { final: { families: makeFinal().families.map((row) => ({ ...row, clientId: 'b' })) } },
+    ],
+    [
+      'a family that nobody has begun',
+      /1 families that nobody has, and 0 answers/,
+      {
+        final: {
+          families: [...makeFinal().families, { familyId: 'h', clientId: 'a', generation: 0, endReason: null }],
+        },
+      },
+    ],
+    [
+      'a token that nobody has asked for',
+      /1 tokens that nobody has, and 0 answers/,
+      { final: { issued: [...makeFinal().issued, { jti: 'j4', familyId: 'f', refreshGeneration: 1 }] } },
+    ],
+    [
+      'the end of a family that nobody has',
+      /which nobody has, has ended as reused/,
+      { final: { ended: [...makeFinal().ended, { familyId: 'h', reason: 'reused' }] } },
+    ],
+    [
+      'a store that went back in time',
+      /has ended as generation_ahead/,
+      {
+        final: {
+          families: makeFinal().families.map((row) =>
+            row.familyId === 'f' ? { ...row, endReason: 'generation_ahead' } : row,
+          ),
+          ended: [{ familyId: 'f', reason: 'generation_ahead' }],
+        },
+      },
+    ],
     ['damage', /the database: damaged/, { final: { damage: ['damaged: page 3'] } }],
   ])('finds %s', (_, sentence, doctored) => {
     expect(judge(doctored).join('\n')).toMatch(sentence)
@@ -247,7 +293,10 @@ describe('the judge of a torture run', () => {
   it.each<[string, Doctored]>([
     [
       'a retry that was answered before the call that it follows',
-      { calls: add(call({ presented: 't0', received: 't1', jti: 'j1', start: 11, end: 12 })) },
+      {
+        calls: add(call({ presented: 't0', received: 't1', jti: 'j5', start: 11, end: 12 })),
+        final: { issued: [...makeFinal().issued, { jti: 'j5', familyId: 'f', refreshGeneration: 0 }] },
+      },
     ],
     [
       'a refusal beside a revocation that is under way',
@@ -256,6 +305,16 @@ describe('the judge of a torture run', () => {
     [
       'a store that was locked for too long',
       { calls: add(call({ presented: 't2', outcome: 'fail', error: '503 temporarily_unavailable' })) },
+    ],
+    [
+      'a family and a token whose answer was lost',
+      {
+        calls: add({ kind: 'begin', client: 'a', start: 10, end: 12, outcome: 'unknown' }),
+        final: {
+          families: [...makeFinal().families, { familyId: 'h', clientId: 'a', generation: 0, endReason: null }],
+          issued: [...makeFinal().issued, { jti: 'j4', familyId: 'h', refreshGeneration: null }],
+        },
+      },
     ],
     ['a use that nobody knows the outcome of', { calls: add(call({ presented: 't2', outcome: 'unknown' })) }],
     [
