@@ -55,7 +55,7 @@ export function parseClientOptions(context: CommandContext, options: OptionValue
   if ((audiences?.length ?? 0) > 64) throw new UsageError('a client takes at most 64 audiences')
   if ((introspects?.length ?? 0) > 64) throw new UsageError('a client introspects tokens of at most 64 resources')
   return {
-    ...(grants === undefined ? {} : { grantTypes: parseGrantTypes(grants) }),
+    ...(grants === undefined ? {} : { grantTypes: parseGrants(grants) }),
     ...(scope === undefined ? {} : { scopes: parseScopes(scope) }),
     ...(audiences === undefined ? {} : { audiences: audiences.map(parseUri) }),
     ...(introspects === undefined ? {} : { introspects: introspects.map(parseUri) }),
@@ -107,11 +107,15 @@ function requireUse(clientId: string, { grantTypes, audiences }: ClientSettings,
       `client ${clientId} needs an audience, or it could not get a token: add \`--audience URI\`; \`${program} resource list\` shows what there is`,
     )
   }
-  if (grantTypes.includes('refresh_token') && grantTypes.length === 1) {
-    throw new UsageError(
-      `client ${clientId} could never get a refresh token: add \`--grant-type client_credentials\`, which is what one comes with`,
-    )
-  }
+}
+
+// Lists are replaced as a whole, so an update that means to add the one grant would take the other away.
+function parseGrants(texts: readonly string[]): ClientSettings['grantTypes'] {
+  const grantTypes = parseGrantTypes(texts)
+  if (!grantTypes.includes('refresh_token') || grantTypes.length > 1) return grantTypes
+  throw new UsageError(
+    'a client that may only refresh could never get a refresh token: add `--grant-type client_credentials`, which is what one comes with',
+  )
 }
 
 function parseClientId(given: string | undefined, name: string): string {

@@ -213,6 +213,8 @@ describe('mayfly client', () => {
     [2, ['client', 'create', 'two words', '--audience', api], 'usage', /--client-id/],
     [2, ['client', 'create', 'x', '--client-id', 'mfs_x', '--audience', api], 'usage', /is not a client_id/],
     [2, ['client', 'create', 'x', '--audience', api, '--grant-type', 'password'], 'usage', /client_credentials/],
+    [2, ['client', 'create', 'x', '--audience', api, '--grant-type', 'refresh_token'], 'usage', /never get a refresh/],
+    [2, ['client', 'update', 'billing', '--grant-type', 'refresh_token'], 'usage', /never get a refresh/],
     [
       2,
       ['client', 'create', 'x', '--audience', api, '--auth-method', 'none'],
