@@ -120,6 +120,55 @@ describe('I12 CA-13 secrets', () => {
     }
   })
 
+  it('of refresh families do not either, those that were used, reused and put in the wrong place', {
+    timeout: 60_000,
+  }, async () => {
+    const cwd = temporaryFolder()
+    const server = await serve({ cwd, env: { MAYFLY_LOG_LEVEL: 'debug' } })
+    await mayflyJson(['resource', 'create', api, '--scope', 'read'], { cwd })
+    const grants = ['--grant-type', 'client_credentials', '--grant-type', 'refresh_token']
+    const made = await mayflyJson<{ client_secret: string }>(
+      ['client', 'create', 'job', '--audience', api, '--scope', 'read', ...grants],
+      { cwd },
+    )
+    const authorization = basic('job', made.client_secret)
+    const ask = (form: Readonly<Record<string, string>>) => requestToken(server, form, { authorization })
+    const grant_type = 'refresh_token'
+    const tickets = [String((await ask({ grant_type: 'client_credentials' })).json.refresh_token)]
+    for (let i = 0; i < 2; i += 1) {
+      tickets.push(String((await ask({ grant_type, refresh_token: tickets.at(-1) ?? '' })).json.refresh_token))
+    }
+    const [first = '', , last = ''] = tickets
+    const refused = [
+      await ask({ grant_type, refresh_token: last, scope: first }),
+      await ask({ grant_type, refresh_token: last, resource: first }),
+      await ask({ grant_type: first }),
+      await ask({ grant_type, refresh_token: first }),
+      await ask({ grant_type, refresh_token: last }),
+      await requestToken(server, { grant_type, refresh_token: last, client_id: last, client_secret: last }),
+      await requestToken(server, { grant_type }, { authorization: `Bearer ${last}` }),
+      await request(`${server.url}/token?refresh_token=${last}`, { method: 'POST' }),
+    ]
+    const metrics = await request(`${server.url}/metrics`)
+    const audit = await mayfly(['audit', 'list', '--json'], { cwd })
+    const typed = await mayfly(['client', 'update', 'job', '--name', last], { cwd })
+    await server.end('SIGTERM')
+    expect(audit.stdout).toContain('"family.ended"')
+    expect(server.output()).toContain('"reason":"refresh_ended"')
+    const written: [string, string][] = [
+      ['output', server.output()],
+      ['metrics', metrics.text],
+      ['audit list', audit.stdout],
+      ['client update', typed.stdout + typed.stderr],
+      ...refused.map((reply): [string, string] => ['reply', reply.text]),
+      ...allFiles(cwd).map((path): [string, string] => [path, readFileSync(path, 'latin1')]),
+    ]
+    // The end of a ticket alone: prefix, family and generation are no secret.
+    for (const [where, text] of written) {
+      for (const ticket of tickets) expect(text.includes(ticket.slice(42, 85)), `a ticket in ${where}`).toBe(false)
+    }
+  })
+
   it('are redacted in the log even if somebody hands them to it', async () => {
     const { execFileSync } = await import('node:child_process')
     const { root } = await import('./support/process.ts')
