@@ -191,7 +191,8 @@ async function findTicketFault(
   if (client.status !== 'active') return 'its client is disabled'
   const head = await store.readRegistryHead()
   const tokensAfter = Math.max(head.tokensAfter ?? 0, client.tokensAfter ?? 0)
-  return explainVerdict(judgeTicket(family, { generation, now, retryWindowMilliseconds, tokensAfter }), family)
+  const circumstances = { generation, now, retryWindowMilliseconds, tokensAfter, wasGood: false }
+  return explainVerdict(judgeTicket(family, circumstances), family)
 }
 
 function explainVerdict(verdict: TicketVerdict, { end, familyExpiresAt }: RefreshFamily): string | undefined {

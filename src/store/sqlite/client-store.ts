@@ -216,7 +216,7 @@ export function createClientStore(connection: Connection): ClientStore {
     const now = clock.nowMilliseconds()
     db.delete(clientSecret).where(eq(clientSecret.clientId, clientId)).run()
     db.update(client)
-      .set({ status: 'disabled', disabledAt: disabledAt ?? now, updatedAt: now, ...endTokens() })
+      .set({ status: 'disabled', disabledAt: disabledAt ?? now, updatedAt: now, ...endTokens(clientId) })
       .where(eq(client.clientId, clientId))
       .run()
     const value = { client: get(clientId), secrets, endedBefore, endedAt: now }

@@ -18,7 +18,7 @@ export interface Connection {
   writeEvent(event: AuditEvent): void
   /** Moves the registry sequence: last in an act that changes what decisions read. */
   moveRegistry(batch: Batch): void
-  /** The moment up to which the tokens of a client are to be dead when all of them are ended now. Only inside an act. */
+  /** The moment up to which the tokens of a client, or of all, are to be dead when they are ended now. Only inside an act. */
   endOfTokens(clientId?: string): number
   /** The registry sequence as of now. */
   readSequence(): number
