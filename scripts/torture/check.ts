@@ -182,13 +182,17 @@ function checkEnabled(call: Begin | Refresh, model: Model): readonly string[] {
   return disabled === undefined ? [] : [`issued to a client that was ${disabled.kind}d: ${tell(call)}`]
 }
 
+// What ended before the family began has nothing to do with it.
+function mayBeEndedWithClient({ client, begin }: Family, model: Model, until: number): boolean {
+  return model
+    .adminOf(client)
+    .some((call) => isEnding(call) && mayHaveHappened(call) && call.start < until && call.end > begin.start)
+}
+
 /** Whatever may have ended this family before a moment, the call itself included. */
 function hasPossibleEnd(family: Family, model: Model, until: number): boolean {
   return (
-    // What ended before the family began has nothing to do with it.
-    model
-      .adminOf(family.client)
-      .some((call) => isEnding(call) && mayHaveHappened(call) && call.start < until && call.end > family.begin.start) ||
+    mayBeEndedWithClient(family, model, until) ||
     family.revokes.some((call) => call.what === 'refresh_token' && mayHaveHappened(call) && call.start < until) ||
     family.refreshes.some((call) => call.start < until && isPossibleReuse(call, family))
   )
@@ -310,7 +314,7 @@ function checkGeneration({ generation }: FamilyRow, family: Family): readonly st
 }
 
 function checkEnd({ endReason }: FamilyRow, family: Family, model: Model): readonly string[] {
-  if (endReason === null) return isEndedByItself(family) ? [`the family ${family.id} has not ended`] : []
+  if (endReason === null) return isEndedByItself(family, model) ? [`the family ${family.id} has not ended`] : []
   if (mayEndAs(endReason, family) && hasPossibleEnd(family, model, Number.POSITIVE_INFINITY)) return []
   return [`the family ${family.id} has ended as ${endReason}, and nothing has ended it`]
 }
@@ -326,10 +330,11 @@ function checkEndRecord({ familyId, endReason }: FamilyRow, records: readonly st
   return [`the family ${familyId} ended as ${endReason}, and the trail has ${JSON.stringify(records)}`]
 }
 
-function isEndedByItself(family: Family): boolean {
+// A reuse after everything of its client was ended finds the family dead already, by what stands with the client.
+function isEndedByItself(family: Family, model: Model): boolean {
   return (
     family.revokes.some(({ what, outcome }) => what === 'refresh_token' && outcome === 'ok') ||
-    family.refreshes.some((call) => isCertainReuse(call, family))
+    family.refreshes.some((call) => isCertainReuse(call, family) && !mayBeEndedWithClient(family, model, call.end))
   )
 }
 

@@ -196,6 +196,37 @@ describe('the judge of a torture run', () => {
       /nothing has ended it/,
       { calls: (calls) => without('introspect', 1)(without('revoke')(calls)).filter((one) => one.outcome === 'ok') },
     ],
+    [
+      'a reuse that ended nothing',
+      /g has not ended/,
+      {
+        calls: (calls) => [
+          ...calls.filter((one) => one.kind !== 'disable' && one.kind !== 'enable'),
+          {
+            ...call({ client: 'b', as: 'b', family: 'g', presented: 'u0', received: 'u1', jti: 'k1' }),
+            start: 10,
+            end: 12,
+          },
+          {
+            ...call({ client: 'b', as: 'b', family: 'g', presented: 'u1', received: 'u2', jti: 'k2' }),
+            start: 14,
+            end: 16,
+          },
+          {
+            ...call({
+              client: 'b',
+              as: 'b',
+              family: 'g',
+              presented: 'u0',
+              outcome: 'fail',
+              error: '400 invalid_grant',
+            }),
+            start: 80,
+            end: 82,
+          },
+        ],
+      },
+    ],
     ['an end without a record', /the trail has \[\]/, { final: { ended: [] } }],
     ['an end with two records', /the trail has/, { final: { ended: [...makeFinal().ended, ...makeFinal().ended] } }],
     [
@@ -313,6 +344,44 @@ describe('the judge of a torture run', () => {
         final: {
           families: [...makeFinal().families, { familyId: 'h', clientId: 'a', generation: 0, endReason: null }],
           issued: [...makeFinal().issued, { jti: 'j4', familyId: 'h', refreshGeneration: null }],
+        },
+      },
+    ],
+    [
+      'a reuse of what was ended with its client',
+      {
+        calls: (calls) => [
+          ...calls,
+          {
+            ...call({ client: 'b', as: 'b', family: 'g', presented: 'u0', received: 'u1', jti: 'k1' }),
+            start: 10,
+            end: 12,
+          },
+          {
+            ...call({ client: 'b', as: 'b', family: 'g', presented: 'u1', received: 'u2', jti: 'k2' }),
+            start: 14,
+            end: 16,
+          },
+          {
+            ...call({
+              client: 'b',
+              as: 'b',
+              family: 'g',
+              presented: 'u0',
+              outcome: 'fail',
+              error: '400 invalid_grant',
+            }),
+            start: 80,
+            end: 82,
+          },
+        ],
+        final: {
+          families: makeFinal().families.map((row) => (row.familyId === 'g' ? { ...row, generation: 2 } : row)),
+          issued: [
+            ...makeFinal().issued,
+            { jti: 'k1', familyId: 'g', refreshGeneration: 0 },
+            { jti: 'k2', familyId: 'g', refreshGeneration: 1 },
+          ],
         },
       },
     ],
