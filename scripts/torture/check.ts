@@ -108,6 +108,7 @@ function checkFamily(family: Family, model: Model): readonly string[] {
       return call.error === '400 invalid_grant' ? checkRefused(call, family, model) : checkOther(call, family, model)
     }),
     ...family.introspects.flatMap((call) => checkIntrospected(call, family, model)),
+    ...family.revokes.flatMap((call) => checkOther(call, family, model)),
   ]
 }
 
@@ -215,13 +216,13 @@ function checkRefused(call: Refresh, family: Family, model: Model): readonly str
 }
 
 // Any other refusal: only while the client may be disabled, or the server could not.
-function checkOther(call: Refresh, { client }: Family, model: Model): readonly string[] {
-  if (call.outcome === 'unknown' || /^503 /.test(call.error ?? '')) return []
+function checkOther(call: Refresh | Revoke, { client }: Family, model: Model): readonly string[] {
+  if (call.outcome !== 'fail' || /^503 /.test(call.error ?? '')) return []
   if (/ invalid_client$/.test(call.error ?? '')) return checkDisabled(call, client, model)
   return [`refused for no reason: ${tell(call)}`]
 }
 
-function checkDisabled(call: Begin | Refresh, client: string, model: Model): readonly string[] {
+function checkDisabled(call: Begin | Refresh | Revoke, client: string, model: Model): readonly string[] {
   const admin = model.adminOf(client)
   const mayBe = admin.some(
     (ending) =>
@@ -247,6 +248,8 @@ function checkBegin(call: Begin, model: Model): readonly string[] {
 }
 
 function checkIntrospected(call: Introspect, family: Family, model: Model): readonly string[] {
+  // Nobody disables the service that asks.
+  if (call.outcome === 'fail' && !/^503 /.test(call.error ?? '')) return [`refused for no reason: ${tell(call)}`]
   if (call.outcome !== 'ok') return []
   if (call.active === true) {
     const revoked = family.revokes.find(
@@ -352,8 +355,10 @@ function checkTrail({ issued, revoked }: FinalState, model: Model): readonly str
   for (const family of model.families.values()) {
     if (family.begin.jti !== undefined) require(family.begin.jti, family.id, null)
     for (const call of family.refreshes) if (call.jti !== undefined) require(call.jti, family.id, depthOf(call, family))
-    for (const { what, outcome, jti } of family.revokes) {
-      if (what === 'access_token' && outcome === 'ok' && jti !== undefined && !revoked.includes(jti)) {
+    for (const { what, outcome, jti, end } of family.revokes) {
+      // A token that was dead already is not revoked once more.
+      const mayBeDead = hasPossibleEnd(family, model, end)
+      if (what === 'access_token' && outcome === 'ok' && jti !== undefined && !revoked.includes(jti) && !mayBeDead) {
         problems.push(`the token ${jti} was revoked, and the trail does not have it`)
       }
     }

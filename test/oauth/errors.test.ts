@@ -61,6 +61,7 @@ const faces: Readonly<Record<string, readonly Reason[]>> = {
     'refresh_expired',
     'refresh_ended',
     'refresh_reused',
+    'refresh_overtaken',
     'refresh_retry_too_late',
     'refresh_generation_ahead',
     'token_of_another_client',

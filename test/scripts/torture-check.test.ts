@@ -321,6 +321,15 @@ describe('the judge of a torture run', () => {
     expect(judge(doctored).join('\n')).toMatch(sentence)
   })
 
+  it('finds refusals of a revocation, or of a question, for nothing', () => {
+    const refused = { client: 'a', family: 'f', start: 36, end: 38, outcome: 'fail', error: '404 not_found' } as const
+    const calls: Call[] = [
+      { ...refused, kind: 'revoke', what: 'access_token', jti: 'j1' },
+      { ...refused, kind: 'introspect', jti: 'j1' },
+    ]
+    for (const one of calls) expect(judge({ calls: add(one) }).join()).toMatch(/refused for no reason/)
+  })
+
   it.each<[string, Doctored]>([
     [
       'a retry that was answered before the call that it follows',

@@ -70,7 +70,7 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
   const readSequence = sqlite.prepare(`SELECT value FROM sequence WHERE name = 'registry'`).pluck()
 
   const selectNewestToken = sqlite
-    .prepare('SELECT jti FROM issuance WHERE jti > ?1 AND (?2 IS NULL OR client_id = ?2) ORDER BY jti DESC LIMIT 1')
+    .prepare('SELECT jti FROM issuance WHERE jti > ? AND (? OR client_id = ?) ORDER BY jti DESC LIMIT 1')
     .pluck()
 
   const selectLastEvent = db
@@ -129,7 +129,7 @@ export function createConnection(sqlite: Database.Database, acts: ActQueue, cloc
       // A clock that has stepped back may have dated tokens ahead of it; whoever issues them may have one that is ahead. Only
       // the client's own: it can have no new ones before that moment.
       const now = clock.nowMilliseconds()
-      const ahead = selectNewestToken.get(ulidCeiling(now), clientId ?? null)
+      const ahead = selectNewestToken.get(ulidCeiling(now), clientId === undefined ? 1 : 0, clientId ?? '')
       const dated = ahead === undefined ? now : ulidMilliseconds(ahead as string)
       // What is dated further ahead is not valid until then, and nobody shall wait for so long.
       return Math.min(dated, now + longestTokenLifeMilliseconds) + nodeSkewMilliseconds
