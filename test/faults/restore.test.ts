@@ -7,13 +7,15 @@ import { openStore } from '../../src/store/open-store.ts'
 import { readWitness } from '../../src/store/witness.ts'
 import { makeInstallation } from '../support/installation.ts'
 import { cleanEnvironment, launcher, mayfly, mayflyJson, temporaryFolder } from '../support/process.ts'
+import { repetitions } from '../support/seed.ts'
 import { requireTools } from '../support/tools.ts'
 
 beforeAll(() => requireTools('strace'))
 
 const patience = 600_000
-// A step may write many pages in a row: each of the first calls, then some.
-const moments = [1, 2, 3, 4, 5, 6, 7, 8, 12, 18, 28]
+// A step may write many pages in a row. `RESTORE_KILLS=18` for the long run: each of the first calls.
+const many = repetitions('RESTORE_KILLS', 3)
+const moments = [...Array.from({ length: many }, (_, i) => i + 1), 2 * many, 4 * many]
 
 /** Runs a command that is killed as it enters a system call for the nth time. @returns whether it got that far */
 function killAt(call: string, nth: number, args: readonly string[], cwd: string): boolean {
