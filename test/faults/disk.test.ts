@@ -80,7 +80,10 @@ describe('F05 a full disk under a command', () => {
       ])
     }
     rmSync(ballast)
-    expect(await mayflyJson(['client', 'list'], { cwd })).toMatchObject([{ client_id: 'job', status: 'active' }])
+    expect(await mayflyJson(['client', 'list'], { cwd })).toMatchObject([
+      { client_id: 'agent', status: 'active' },
+      { client_id: 'job', status: 'active' },
+    ])
     expect(await mayflyJson(['audit', 'list', '--type', 'client.disabled'], { cwd })).toEqual([])
     expect((await mayfly(['client', 'disable', 'job'], { cwd })).code).toBe(0)
     if (server !== undefined)
@@ -94,8 +97,9 @@ describe('F05 a full disk under a command', () => {
 describe('F06 a full disk under the master key', () => {
   it('ends the first start, and leaves neither a short key nor keys that it cannot open', async () => {
     const cwd = temporaryFolder()
-    const keys = mountTmpfs(join(cwd, 'keys'), '4k')
-    writeFileSync(join(keys, 'ballast'), Buffer.alloc(4096))
+    // Pages for the master key, the witness and what either is written to first.
+    const keys = mountTmpfs(join(cwd, 'keys'), '16k')
+    writeFileSync(join(keys, 'ballast'), Buffer.alloc(16 * 1024))
     const { code, stdout, stderr } = await mayfly(['serve'], { cwd, env: { MAYFLY_PORT: '0' } })
     expect([code, stdout, stderr.trimEnd().split('\n').length]).toEqual([1, '', 1])
     expect(readdirSync(keys)).toEqual(['ballast'])
