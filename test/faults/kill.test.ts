@@ -3,7 +3,7 @@ import { makeInstallation } from '../support/installation.ts'
 import { createRandom, repetitions, seed } from '../support/seed.ts'
 import { Lane, runCycles, tellAcknowledged } from './lane.ts'
 
-const kills = repetitions('KILLS', 40)
+const kills = repetitions('KILLS', 24)
 
 describe('F01 SIGKILL', () => {
   it(`loses nothing that was acknowledged, in ${kills} kills (seed ${seed})`, { timeout: kills * 20_000 }, async () => {

@@ -11,7 +11,7 @@ import { compileShim, type Luck, PoweredFolder } from './power.ts'
 
 beforeAll(() => requireTools('gcc', 'mount', 'umount'))
 
-const losses = repetitions('POWER_LOSSES', 24)
+const losses = repetitions('POWER_LOSSES', 16)
 const lucks: readonly [Luck, ...Luck[]] = ['none', 'none', 'some', 'some', 'some', 'all']
 
 interface Powered {

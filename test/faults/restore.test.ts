@@ -14,7 +14,7 @@ beforeAll(() => requireTools('strace'))
 
 const patience = 600_000
 // A step may write many pages in a row. `RESTORE_KILLS=18` for the long run: each of the first calls.
-const many = repetitions('RESTORE_KILLS', 3)
+const many = repetitions('RESTORE_KILLS', 2)
 const moments = [...Array.from({ length: many }, (_, i) => i + 1), 2 * many, 4 * many]
 
 /** Runs a command that is killed as it enters a system call for the nth time. @returns whether it got that far */
