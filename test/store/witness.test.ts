@@ -20,7 +20,7 @@ import { WitnessUnavailable } from '../../src/lib/store-error.ts'
 import { openStore } from '../../src/store/open-store.ts'
 import type { Store } from '../../src/store/store.ts'
 import { readWitness, Witness } from '../../src/store/witness.ts'
-import { nodeSkewMilliseconds } from '../../src/token/mark-store.ts'
+import { longestTokenLifeMilliseconds, nodeSkewMilliseconds } from '../../src/token/mark-store.ts'
 import { cleanEnvironment, root, temporaryFolder } from '../support/process.ts'
 import { makeFirstRing } from '../support/ring.ts'
 import { createRandom, seed } from '../support/seed.ts'
@@ -507,6 +507,14 @@ describe('a store beside its witness', () => {
       from: { registry: 3, mark: 0 },
       to: { registry: 4, mark: 1 },
       tokensAfter: issuedUpTo,
+    })
+  })
+
+  it('is accepted no later than any token lives, however far ahead a clock had dated one', async () => {
+    const { store, clock } = await hold()
+    const issuedUpTo = clock.nowMilliseconds() + 14 * 365 * 86_400_000
+    expect(await store.acceptAsPresent({ registry: 0, mark: 0, issuedUpTo }, by)).toMatchObject({
+      tokensAfter: clock.nowMilliseconds() + longestTokenLifeMilliseconds,
     })
   })
 })

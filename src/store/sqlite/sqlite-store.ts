@@ -4,6 +4,7 @@ import type { Clock } from '../../lib/clock.ts'
 import { ulidFloor } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { RegistryHead, RegistryStore } from '../../registry/registry-store.ts'
+import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
 import { type Acceptance, type Store, type StoreEvents, StoreOpenError, type StoreUsage } from '../store.ts'
 import type { Sequences } from '../witness.ts'
 import { ActQueue, type ActWitness } from './act-queue.ts'
@@ -82,7 +83,7 @@ function actWitnessOf(guard: WitnessGuard, sqlite: Connection['sqlite']): ActWit
 type WitnessedStore = Pick<Store, 'confirmWitness' | 'acceptAsPresent'>
 
 function createWitnessedStore(connection: Connection, guard: WitnessGuard | undefined): WitnessedStore {
-  const { sqlite } = connection
+  const { sqlite, clock } = connection
   const setBeyond = sqlite
     .prepare('UPDATE sequence SET value = max(value, ?) + ? WHERE name = ? RETURNING value')
     .pluck()
@@ -92,7 +93,9 @@ function createWitnessedStore(connection: Connection, guard: WitnessGuard | unde
     const from = readStanding(sqlite)
     if (from === undefined) throw new StoreOpenError('the database has no keys yet: there is nothing to accept')
     const { storeId } = from
-    const tokensAfter = Math.max(connection.endOfTokens(), known.issuedUpTo)
+    // As `endOfTokens`: nobody shall wait for what a wrong clock has dated years ahead.
+    const latest = clock.nowMilliseconds() + longestTokenLifeMilliseconds
+    const tokensAfter = Math.max(connection.endOfTokens(), Math.min(known.issuedUpTo, latest))
     endAll.run(tokensAfter)
     const mark = setBeyond.get(known.mark, 1, 'mark') as number
     // The change itself moves it once more.
