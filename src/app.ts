@@ -349,6 +349,7 @@ async function prune(
   }
   await inBatches(() => store.pruneAudit(before))
   await inBatches(() => store.pruneFamilies(familyClock.nowMilliseconds() - deadFamilyMilliseconds, pruneBatch))
+  await inBatches(() => store.pruneReplays(now, pruneBatch))
   await inBatches(() => store.pruneMarks(now - markGraceMilliseconds, pruneBatch))
 }
 

@@ -1,4 +1,5 @@
 import type { RequestId } from '../lib/id.ts'
+import type { Confirmation } from '../oauth/confirmation.ts'
 import type { Reason } from '../oauth/errors.ts'
 
 /** Who made a change: `cli:` and the name of the operating system's user, or `server` for what the server does by itself. */
@@ -20,7 +21,9 @@ export interface IssuanceRecord extends Origin {
   readonly subject: string
   readonly grantType: string
   /** The secret that proved the client. */
-  readonly secretId: string
+  readonly secretId?: string
+  /** What proved it instead: `key_` and the thumbprint of a key, or `crt_` and that of a certificate. */
+  readonly credentialId?: string
   readonly audience: string
   readonly scope?: string
   readonly kid: string
@@ -29,6 +32,7 @@ export interface IssuanceRecord extends Origin {
   readonly familyId?: string
   /** The generation whose ticket was redeemed for it; absent on the token that began the family. */
   readonly refreshGeneration?: number
+  readonly confirmation?: Confirmation
 }
 
 /** Where refusals are recorded: each of these knows who asks, and what is asked for matters to somebody. */

@@ -5,8 +5,9 @@
 import type { Clock } from '../lib/clock.ts'
 import { type AuthMethod, authMethods } from '../oauth/auth-method.ts'
 import { OAuthError, type Reason } from '../oauth/errors.ts'
+import type { ReplayUse } from '../oauth/replay.ts'
 import type { Client, ClientSecret } from './client.ts'
-import { generatedPrefix, matchesHash, type SecretId, secretIdOf } from './client-secret.ts'
+import { type CredentialId, generatedPrefix, matchesHash, secretIdOf } from './client-secret.ts'
 import type { ArgonCost, ImportedSecretChecker } from './imported-secret.ts'
 import { type CredentialRequest, methods, type PresentedCredentials } from './methods.ts'
 
@@ -23,11 +24,13 @@ export interface ClientLookup {
 /** A client that proved itself, and by what. */
 export interface AuthenticatedClient {
   readonly client: Client
-  readonly secretId: SecretId
+  readonly credentialId: CredentialId
+  /** Statements that count once: whoever acts on this makes them count, and it holds only if they had not before. */
+  readonly uses: readonly ReplayUse[]
 }
 
 /** A request's credentials, taken out once and checked as often as the registry moves under it. */
-export interface Claim extends PresentedCredentials {
+export type Claim = PresentedCredentials & {
   readonly method: AuthMethod
   /** The outcome of an argon2id check by the hash it was made on: a second decision must not cost a second one. */
   readonly checked: Map<string | undefined, boolean>
@@ -59,6 +62,20 @@ export function parseClaim(request: CredentialRequest): Claim {
   return { ...presented, method, checked: new Map() }
 }
 
+/** What proofs are checked with. */
+export interface ProofTools {
+  readonly checker: ImportedSecretChecker
+  /** Tells what has expired. */
+  readonly clock: Clock
+}
+
+/** What a credential proved of a client that has it. */
+interface Proof {
+  readonly credentialId: CredentialId
+  readonly method: AuthMethod
+  readonly uses?: readonly ReplayUse[]
+}
+
 /**
  * Proves a claim.
  *
@@ -69,13 +86,11 @@ export function parseClaim(request: CredentialRequest): Claim {
 export async function authenticateClient(
   claim: Claim,
   lookup: ClientLookup,
-  checker: ImportedSecretChecker,
-  clock: Clock,
+  tools: ProofTools,
 ): Promise<AuthenticatedClient> {
   const { client, cached } = await lookup.findClient(claim.clientId)
   claim.exists = client !== undefined
-  const proof = await checkSecret(claim, client, lookup.importedCost, checker)
-  const judgement = judge(claim, client, proof, clock.nowMilliseconds())
+  const judgement = judge(client, await prove(claim, client, lookup, tools))
   if (typeof judgement !== 'string') return judgement
   // A client in memory would be refused sooner than one that does not exist: it costs the same look into the store, and
   // not its own row, whose size would show.
@@ -83,24 +98,43 @@ export async function authenticateClient(
   throw new OAuthError(judgement)
 }
 
-function judge(
-  claim: Claim,
-  client: Client | undefined,
-  proof: ClientSecret | undefined,
-  now: number,
-): AuthenticatedClient | Reason {
+function judge(client: Client | undefined, proof: Proof | Reason): AuthenticatedClient | Reason {
   if (client === undefined) return 'client_unknown'
   if (client.status === 'disabled') return 'client_disabled'
   if (client.authMethods.length === 0) return 'client_public'
-  if (proof === undefined) return knowsSecret(claim, client) ? 'secret_wrong' : 'secret_unknown'
-  if ((proof.expiresAt ?? Number.POSITIVE_INFINITY) <= now) return 'secret_expired'
-  if (!client.authMethods.includes(claim.method)) return 'authentication_method_not_registered'
-  return { client, secretId: proof.secretId }
+  if (typeof proof === 'string') return proof
+  if (!client.authMethods.includes(proof.method)) return 'authentication_method_not_registered'
+  return { client, credentialId: proof.credentialId, uses: proof.uses ?? [] }
 }
 
-function knowsSecret(claim: Claim, client: Client): boolean {
+// The work is that of the presented credential, whether or not there is such a client.
+function prove(
+  claim: Claim,
+  client: Client | undefined,
+  lookup: ClientLookup,
+  tools: ProofTools,
+): Promise<Proof | Reason> {
+  switch (claim.kind) {
+    case 'secret':
+      return proveBySecret(claim, client, lookup.importedCost, tools)
+  }
+}
+
+async function proveBySecret(
+  claim: Claim,
+  client: Client | undefined,
+  importedCost: ArgonCost | undefined,
+  { checker, clock }: ProofTools,
+): Promise<Proof | Reason> {
+  const secret = await checkSecret(claim, client, importedCost, checker)
+  if (secret === undefined) return knowsSecret(claim, client) ? 'secret_wrong' : 'secret_unknown'
+  if ((secret.expiresAt ?? Number.POSITIVE_INFINITY) <= clock.nowMilliseconds()) return 'secret_expired'
+  return { credentialId: secret.secretId, method: claim.method }
+}
+
+function knowsSecret(claim: Claim, client: Client | undefined): boolean {
   const id = secretIdOf(claim.secret.reveal())
-  return id === undefined || client.secrets.some((secret) => secret.secretId === id)
+  return id === undefined || client?.secrets.some((secret) => secret.secretId === id) === true
 }
 
 /** The client's secret that was presented, expired or not. */

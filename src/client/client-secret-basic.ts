@@ -23,7 +23,7 @@ export const clientSecretBasic: ClientAuthMethod = {
     if (colon < 1) throw new OAuthError('authentication_malformed')
     const secret = decodeFormComponent(text.slice(colon + 1))
     if (secret === '') throw new OAuthError('authentication_malformed')
-    return { clientId: decodeFormComponent(text.slice(0, colon)), secret: new Secret(secret) }
+    return { kind: 'secret', clientId: decodeFormComponent(text.slice(0, colon)), secret: new Secret(secret) }
   },
 }
 

@@ -14,6 +14,6 @@ export const clientSecretPost: ClientAuthMethod = {
     const clientId = form.get('client_id')
     const secret = form.get('client_secret')
     if (clientId === undefined || secret === undefined) throw new OAuthError('authentication_malformed')
-    return { clientId, secret: new Secret(secret) }
+    return { kind: 'secret', clientId, secret: new Secret(secret) }
   },
 }

@@ -12,6 +12,13 @@ import { Secret } from '../lib/secret.ts'
 /** Names a secret without giving it away. */
 export type SecretId = `sec_${string}`
 
+/** Names what proved a client: a secret, a key by its thumbprint, or a certificate by its own. */
+export type CredentialId = SecretId | `key_${string}` | `crt_${string}`
+
+export function isSecretId(id: string): id is SecretId {
+  return id.startsWith('sec_')
+}
+
 /** How every generated secret begins. */
 export const generatedPrefix = 'mfs_'
 

@@ -1,6 +1,6 @@
 import type { Actor } from '../audit/event.ts'
 import type { Read } from '../lib/read.ts'
-import type { Client, ClientSettings, SecretFacts } from './client.ts'
+import type { Client, ClientProofSettings, ClientSettings, SecretFacts } from './client.ts'
 import type { SecretId } from './client-secret.ts'
 
 /** A secret on its way into the store. */
@@ -9,10 +9,15 @@ export type NewSecret = { readonly secretId: SecretId; readonly expiresAt?: numb
   | { readonly kind: 'imported'; readonly argon2id: string }
 )
 
+/** The same, where `null` takes away what there is. */
+export type ClientProofChanges = {
+  readonly [Name in keyof ClientProofSettings]?: NonNullable<ClientProofSettings[Name]> | null
+}
+
 /**
  * Changes to a client: every member that is present is set; lists are replaced whole.
  */
-export interface ClientChanges {
+export interface ClientChanges extends ClientProofChanges {
   readonly name?: string
   readonly grantTypes?: ClientSettings['grantTypes']
   readonly authMethods?: ClientSettings['authMethods']
@@ -54,7 +59,7 @@ export interface ClientStore {
   /** Secrets of clients that are not disabled, which end by themselves between two moments, the next ones first. @throws StoreUnavailable */
   listExpiringSecrets(span: { from: number; to: number; limit: number }): Promise<readonly ExpiringSecret[]>
   /** @throws RegistryError `exists`, or `invalid` for an audience or scope that no resource defines; StoreUnavailable */
-  createClient(clientId: string, settings: ClientSettings, secret: NewSecret, by: Actor): Promise<Client>
+  createClient(clientId: string, settings: ClientSettings, secret: NewSecret | undefined, by: Actor): Promise<Client>
   /** @throws RegistryError `unknown`, `invalid`; StoreUnavailable */
   updateClient(clientId: string, changes: ClientChanges, by: Actor): Promise<Client>
   /**

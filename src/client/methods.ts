@@ -1,5 +1,6 @@
 import type { Secret } from '../lib/secret.ts'
 import type { AuthMethod } from '../oauth/auth-method.ts'
+import { OAuthError } from '../oauth/errors.ts'
 import type { Parameters } from '../oauth/parameters.ts'
 import { clientSecretBasic } from './client-secret-basic.ts'
 import { clientSecretPost } from './client-secret-post.ts'
@@ -10,11 +11,8 @@ export interface CredentialRequest {
   readonly form: Parameters
 }
 
-/** A claim to be a client, with the secret that shall prove it. */
-export interface PresentedCredentials {
-  readonly clientId: string
-  readonly secret: Secret
-}
+/** A claim to be a client, with what shall prove it. */
+export type PresentedCredentials = { readonly clientId: string } & { readonly kind: 'secret'; readonly secret: Secret }
 
 /** One way to authenticate. A new one is a file beside this and a line in the table below. */
 export interface ClientAuthMethod {
@@ -24,7 +22,17 @@ export interface ClientAuthMethod {
   parse(request: CredentialRequest): PresentedCredentials
 }
 
+const unavailable: ClientAuthMethod = {
+  isUsed: () => false,
+  parse: () => {
+    throw new OAuthError('authentication_method_unsupported')
+  },
+}
+
 export const methods: Readonly<Record<AuthMethod, ClientAuthMethod>> = {
   client_secret_basic: clientSecretBasic,
   client_secret_post: clientSecretPost,
+  private_key_jwt: unavailable,
+  tls_client_auth: unavailable,
+  self_signed_tls_client_auth: unavailable,
 }

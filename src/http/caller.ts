@@ -44,7 +44,7 @@ export async function authenticateCaller(
   facts: RequestFacts,
 ): Promise<AuthenticatedClient> {
   requireIssuer(view, issuer)
-  const authenticated = await authenticateClient(claim, view, checker, clock)
+  const authenticated = await authenticateClient(claim, view, { checker, clock })
   facts.client = authenticated
   return authenticated
 }
@@ -56,6 +56,6 @@ export function requireIssuer(view: RegistryView, issuer: string): void {
 
 /** Notes that the secret of a caller was used, once its request was served. */
 export function noteUse({ secretUse }: CallerEndpoint, { client }: RequestFacts): void {
-  const used = client?.client.secrets.find((secret) => secret.secretId === client.secretId)
+  const used = client?.client.secrets.find((secret) => secret.secretId === client.credentialId)
   if (used !== undefined) secretUse.note(used.secretId, used.lastUsedAt)
 }

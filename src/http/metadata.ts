@@ -1,5 +1,5 @@
 import { type SigningAlg, signingAlgs } from '../key/signer.ts'
-import { authMethods } from '../oauth/auth-method.ts'
+import { secretMethods } from '../oauth/auth-method.ts'
 import { grantTypes } from '../oauth/grant-type.ts'
 
 /** Where everything is, under an issuer: paths to route, and URLs to publish. */
@@ -34,11 +34,11 @@ export function oauthMetadata({ issuer, introspectionAlg }: Advertised): object 
     authorization_endpoint: `${issuer}/authorize`,
     response_types_supported: ['none'],
     grant_types_supported: grantTypes,
-    token_endpoint_auth_methods_supported: authMethods,
+    token_endpoint_auth_methods_supported: secretMethods,
     revocation_endpoint: `${issuer}/revoke`,
-    revocation_endpoint_auth_methods_supported: authMethods,
+    revocation_endpoint_auth_methods_supported: secretMethods,
     introspection_endpoint: `${issuer}/introspect`,
-    introspection_endpoint_auth_methods_supported: authMethods,
+    introspection_endpoint_auth_methods_supported: secretMethods,
     introspection_signing_alg_values_supported: [introspectionAlg],
   }
 }

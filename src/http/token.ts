@@ -83,10 +83,10 @@ function fenceOf(view: RegistryView, { client }: AuthenticatedClient): Fence {
 }
 
 /** @see RFC 6749 section 5.1 */
-function tokenResponse({ accessToken, lifetimeSeconds, scope, refreshToken }: IssuedToken): object {
+function tokenResponse({ accessToken, tokenType, lifetimeSeconds, scope, refreshToken }: IssuedToken): object {
   return {
     access_token: accessToken,
-    token_type: 'Bearer',
+    token_type: tokenType,
     expires_in: lifetimeSeconds,
     ...(scope === undefined ? {} : { scope }),
     ...(refreshToken === undefined ? {} : { refresh_token: refreshToken }),

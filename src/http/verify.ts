@@ -35,6 +35,8 @@ export async function answerVerification(endpoint: VerifyEndpoint, record: Reque
     return verify(token, record)
   })
   if (!found.active) throw new OAuthError('token_inactive')
+  // Nobody here has seen a proof of the key: it may be in any hands.
+  if (found.claims.cnf !== undefined) throw new OAuthError('token_bound')
   requireDemand(found.claims, demand)
   endpoint.metrics.countCheck('verify', 'active')
   return answerNothing(record, identityHeaders(found.claims))

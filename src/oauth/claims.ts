@@ -1,3 +1,4 @@
+import { type Confirmation, readConfirmation } from './confirmation.ts'
 import type { JwtClaims } from './jwt.ts'
 
 /**
@@ -16,6 +17,8 @@ export interface AccessTokenClaims {
   readonly scope?: string
   /** The refresh family that the token came with. */
   readonly sid?: string
+  /** What it is bound to: whoever takes it must ask for a proof of that key. */
+  readonly cnf?: Confirmation
 }
 
 /** The `typ` of an access token's header (RFC 9068 section 2.1). */
@@ -25,14 +28,17 @@ export const accessTokenType = 'at+jwt'
 export const introspectionType = 'token-introspection+jwt'
 
 /**
- * Claims as an access token of ours has them; `undefined` when one is missing, or there is one that we never make. What a
- * claim that is not understood restricts (`cnf` binds a token to a key) nobody here would check.
+ * Claims as an access token of ours has them; `undefined` when one is missing, or there is one that we never make: what that
+ * restricts nobody here would check.
  */
 export function readAccessTokenClaims(claims: JwtClaims): AccessTokenClaims | undefined {
-  const { iss, sub, aud, exp, iat, nbf, jti, client_id, scope, sid, ...others } = claims
+  const { iss, sub, aud, exp, iat, nbf, jti, client_id, scope, sid, cnf, ...others } = claims
   if (iss === undefined || sub === undefined || typeof aud !== 'string' || client_id === undefined) return undefined
   if (exp === undefined || iat === undefined || nbf === undefined || jti === undefined) return undefined
   if (Object.keys(others).length > 0) return undefined
+  const confirmation = readConfirmation(cnf)
+  if (cnf !== undefined && confirmation === undefined) return undefined
   const optional = { ...(scope === undefined ? {} : { scope }), ...(sid === undefined ? {} : { sid }) }
-  return { iss, sub, aud, exp, iat, nbf, jti, client_id, ...optional }
+  const bound = confirmation === undefined ? {} : { cnf: confirmation }
+  return { iss, sub, aud, exp, iat, nbf, jti, client_id, ...optional, ...bound }
 }

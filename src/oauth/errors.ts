@@ -3,7 +3,7 @@
  * and the metrics, and what the caller learns of it, which is the standard's code and one public sentence.
  */
 
-/** Error codes that go over the wire (RFC 6749 section 5.2, RFC 8707 section 2, RFC 6750 section 3.1; the last three are for our own faults and unknown paths). */
+/** Error codes that go over the wire (RFC 6749 section 5.2, RFC 8707 section 2, RFC 6750 section 3.1, RFC 9449 section 12.2; the last three are for our own faults and unknown paths). */
 export type ErrorCode =
   | 'invalid_request'
   | 'invalid_client'
@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'unsupported_grant_type'
   | 'unsupported_response_type'
   | 'invalid_token'
+  | 'invalid_dpop_proof'
   | 'insufficient_scope'
   | 'not_found'
   | 'temporarily_unavailable'
@@ -29,6 +30,7 @@ export interface Refusal {
 
 const malformed = (description: string): Refusal => ({ error: 'invalid_request', status: 400, description })
 const badScope = (description: string): Refusal => ({ error: 'invalid_scope', status: 400, description })
+const badProof = (description: string): Refusal => ({ error: 'invalid_dpop_proof', status: 400, description })
 const badTarget = (description: string): Refusal => ({ error: 'invalid_target', status: 400, description })
 const unavailable = (description: string): Refusal => ({ error: 'temporarily_unavailable', status: 503, description })
 
@@ -85,6 +87,12 @@ const refusals = {
   secret_unknown: authenticationFailed,
   secret_wrong: authenticationFailed,
   secret_expired: authenticationFailed,
+  assertion_replayed: authenticationFailed,
+
+  // What the token shall be bound to
+  proof_missing: badProof('a DPoP proof is needed'),
+  proof_replayed: badProof('the DPoP proof was used before'),
+  certificate_missing: malformed('a client certificate is needed'),
 
   // The refresh token
   refresh_missing: malformed('refresh_token is missing'),
@@ -98,6 +106,7 @@ const refusals = {
   refresh_reused: refreshFailed,
   refresh_retry_too_late: refreshFailed,
   refresh_overtaken: refreshFailed,
+  refresh_retry_other_key: refreshFailed,
   refresh_generation_ahead: refreshFailed,
 
   // What it asks for
@@ -120,6 +129,7 @@ const refusals = {
   bearer_malformed: tokenFailed,
   token_inactive: tokenFailed,
   token_for_another_audience: tokenFailed,
+  token_bound: tokenFailed,
   scope_insufficient: { error: 'insufficient_scope', status: 403, description: 'the token lacks a scope' },
 
   // GET /authorize

@@ -1,6 +1,7 @@
 import type { AuditEntry, AuditStore } from '../audit/audit-store.ts'
 import type { Actor } from '../audit/event.ts'
 import type { ClientStore } from '../client/client-store.ts'
+import type { ReplayStore } from '../client/replay-store.ts'
 import type { KeyStore } from '../key/key-store.ts'
 import type { RegistryStore } from '../registry/registry-store.ts'
 import type { ResourceStore } from '../resource/resource-store.ts'
@@ -14,6 +15,7 @@ export interface Store
   extends RegistryStore,
     ResourceStore,
     ClientStore,
+    ReplayStore,
     KeyStore,
     TokenStore,
     FamilyStore,

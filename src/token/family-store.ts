@@ -1,4 +1,5 @@
 import type { FamilyEnded } from '../audit/event.ts'
+import type { Confirmation } from '../oauth/confirmation.ts'
 import type { RefreshFamily } from './family.ts'
 
 /** What the issuance of a token does to a refresh family, in the act that records the token. */
@@ -12,6 +13,7 @@ export type FamilyChange =
       readonly rootVersion: number
       readonly at: number
       readonly expiresAt: number
+      readonly confirmation?: Confirmation | undefined
     }
   | {
       /** The ticket before the current generation is presented once more, which it may be until `until`. */

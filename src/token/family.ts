@@ -20,6 +20,7 @@
  */
 import type { FamilyEndReason } from '../audit/event.ts'
 import { ulidMilliseconds } from '../lib/id.ts'
+import type { Confirmation } from '../oauth/confirmation.ts'
 import type { Reason } from '../oauth/errors.ts'
 
 /** Times in milliseconds since the epoch. */
@@ -41,6 +42,8 @@ export interface RefreshFamily {
   readonly expiresAt: number
   readonly familyExpiresAt: number
   readonly end?: FamilyEndReason
+  /** What the token of the current generation is bound to. */
+  readonly confirmation?: Confirmation
 }
 
 /** What is to be done with a presented ticket. */

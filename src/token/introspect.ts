@@ -2,13 +2,14 @@ import type { Client } from '../client/client.ts'
 import type { Signer } from '../key/signer.ts'
 import { type Clock, nowSeconds } from '../lib/clock.ts'
 import { type AccessTokenClaims, introspectionType } from '../oauth/claims.ts'
+import { type TokenType, tokenTypeOf } from '../oauth/token-type.ts'
 import { signJwt } from './sign.ts'
 import type { Verification } from './token-verifier.ts'
 
 /** An answer about a token, in the words of the wire. */
 export type Introspection =
   | { readonly active: false }
-  | ({ readonly active: true; readonly token_type: 'Bearer' } & AccessTokenClaims)
+  | ({ readonly active: true; readonly token_type: TokenType } & AccessTokenClaims)
 
 /** The one answer for all that is not active, and for all that is not the caller's business. */
 const inactive: Introspection = { active: false }
@@ -20,7 +21,7 @@ const inactive: Introspection = { active: false }
  */
 export function introspect(found: Verification, caller: Client): Introspection {
   if (!found.active || !caller.introspects.includes(found.claims.aud)) return inactive
-  const { sub, aud, client_id, scope, exp, iat, nbf, iss, jti, sid } = found.claims
+  const { sub, aud, client_id, scope, exp, iat, nbf, iss, jti, sid, cnf } = found.claims
   return {
     active: true,
     sub,
@@ -33,7 +34,8 @@ export function introspect(found: Verification, caller: Client): Introspection {
     iss,
     jti,
     ...(sid === undefined ? {} : { sid }),
-    token_type: 'Bearer',
+    ...(cnf === undefined ? {} : { cnf }),
+    token_type: tokenTypeOf(cnf),
   }
 }
 

@@ -8,15 +8,18 @@
  */
 import type { Origin } from '../audit/event.ts'
 import type { AuthenticatedClient } from '../client/authenticate.ts'
+import { isSecretId } from '../client/client-secret.ts'
 import type { TicketKeys } from '../key/ring.ts'
 import type { Signer, SigningAlg } from '../key/signer.ts'
 import { type Clock, nowSeconds } from '../lib/clock.ts'
 import { makeUlid } from '../lib/id.ts'
 import { pause } from '../lib/pause.ts'
 import { type AccessTokenClaims, accessTokenType } from '../oauth/claims.ts'
+import type { Confirmation } from '../oauth/confirmation.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import type { GrantType } from '../oauth/grant-type.ts'
 import { formatScope } from '../oauth/scope.ts'
+import { type TokenType, tokenTypeOf } from '../oauth/token-type.ts'
 import type { Resource } from '../resource/resource.ts'
 import type { PlannedTicket, Redemption, RefreshTickets } from './refresh.ts'
 import { signJwt } from './sign.ts'
@@ -44,6 +47,8 @@ export interface TokenOrder extends AuthenticatedClient {
   readonly origin: Origin
   readonly startsFamily?: boolean
   readonly redemption?: Redemption
+  /** What the token shall be bound to. */
+  readonly confirmation?: Confirmation
 }
 
 /** A token that may be handed out. */
@@ -55,6 +60,7 @@ export interface IssuedToken {
   readonly refreshToken?: string
   /** Whether that refresh token had been handed out before. */
   readonly isRetry: boolean
+  readonly tokenType: TokenType
 }
 
 /** The registry as the token was decided on. */
@@ -83,7 +89,8 @@ export class TokenIssuer {
    * Signs and records one access token, with the refresh token that belongs to it.
    *
    * @returns `undefined` when the registry or the refresh family moved since the decision: nothing was issued, decide again
-   * @throws StoreUnavailable; KeyMaterialError when no key can sign; OAuthError `clock_behind`
+   * @throws StoreUnavailable; KeyMaterialError when no key can sign; OAuthError `clock_behind`, `assertion_replayed`,
+   *   `proof_replayed`
    * @see RFC 9068
    */
   async issue(order: TokenOrder, fence: Fence): Promise<IssuedToken | undefined> {
@@ -93,35 +100,39 @@ export class TokenIssuer {
     const planned = this.#planTicket(order, fence)
     const claims = this.#claims(order, lifetimeSeconds, planned?.familyId)
     const accessToken = await signJwt(accessTokenType, claims, signer)
-    const recorded = await this.#store.recordIssuance(
+    const outcome = await this.#store.recordIssuance(
       {
         ...order.origin,
         jti: claims.jti,
         clientId: claims.client_id,
         subject: claims.sub,
         grantType: order.grantType,
-        secretId: order.secretId,
+        ...(isSecretId(order.credentialId) ? { secretId: order.credentialId } : { credentialId: order.credentialId }),
         audience: claims.aud,
         ...(claims.scope === undefined ? {} : { scope: claims.scope }),
         kid: signer.kid,
         expiresAt: claims.exp,
         ...(planned === undefined ? {} : { familyId: planned.familyId }),
         ...(order.redemption === undefined ? {} : { refreshGeneration: order.redemption.generation }),
+        ...(claims.cnf === undefined ? {} : { confirmation: claims.cnf }),
       },
       fence.sequence,
-      planned?.change,
+      { change: planned?.change, uses: order.uses },
     )
-    if (!recorded) return undefined
+    if (outcome === 'moved') return undefined
+    if (outcome !== 'recorded') throw new OAuthError(outcome)
     const refreshToken = planned === undefined ? {} : { refreshToken: planned.ticket }
     const isRetry = order.redemption?.use === 'retry'
-    return { accessToken, lifetimeSeconds, scope: claims.scope, alg: signer.alg, isRetry, ...refreshToken }
+    const tokenType = tokenTypeOf(claims.cnf)
+    return { accessToken, lifetimeSeconds, scope: claims.scope, alg: signer.alg, isRetry, tokenType, ...refreshToken }
   }
 
   #planTicket(order: TokenOrder, { ticketKeys }: Fence): PlannedTicket | undefined {
-    if (order.redemption !== undefined) return this.#tickets.planNext(order.redemption, ticketKeys)
+    if (order.redemption !== undefined) return this.#tickets.planNext(order.redemption, ticketKeys, order.confirmation)
     if (order.startsFamily !== true) return undefined
-    const { subject, audience, scopes, client } = order
-    const grant = { clientId: client.clientId, subject, audience: audience.uri, scopes }
+    const { subject, audience, scopes, client, confirmation } = order
+    const bound = confirmation === undefined ? {} : { confirmation }
+    const grant = { clientId: client.clientId, subject, audience: audience.uri, scopes, ...bound }
     return this.#tickets.planStart({ ...grant, bornAt: this.#clock.nowMilliseconds() }, ticketKeys)
   }
 
@@ -157,6 +168,7 @@ export class TokenIssuer {
       client_id: order.client.clientId,
       ...(scope === undefined ? {} : { scope }),
       ...(familyId === undefined ? {} : { sid: familyId }),
+      ...(order.confirmation === undefined ? {} : { cnf: order.confirmation }),
     }
   }
 }

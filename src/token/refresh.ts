@@ -5,6 +5,7 @@ import type { Client } from '../client/client.ts'
 import type { TicketKeys } from '../key/ring.ts'
 import type { Clock } from '../lib/clock.ts'
 import { makeUlid } from '../lib/id.ts'
+import { type Confirmation, formatConfirmation } from '../oauth/confirmation.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { judgeTicket, type RefreshFamily, type TicketVerdict } from './family.ts'
 import type { FamilyChange, FamilyStore } from './family-store.ts'
@@ -43,7 +44,7 @@ export interface Redemption {
   readonly generation: number
 }
 
-type FamilyGrant = Pick<RefreshFamily, 'clientId' | 'subject' | 'audience' | 'scopes'>
+type FamilyGrant = Pick<RefreshFamily, 'clientId' | 'subject' | 'audience' | 'scopes' | 'confirmation'>
 
 /** A ticket that may be handed out once the change is recorded. */
 export interface PlannedTicket {
@@ -148,13 +149,20 @@ export class RefreshTickets {
       rootVersion: keys.newestVersion,
       expiresAt: this.#idleEnd(now, familyExpiresAt),
       familyExpiresAt,
+      ...(grant.confirmation === undefined ? {} : { confirmation: grant.confirmation }),
     }
     return { ticket: ticketOf(family, keys), familyId: family.familyId, change: { kind: 'start', family } }
   }
 
-  /** The successor of a ticket that may be used: the same bytes for a retry. @throws OAuthError `refresh_root_replaced` */
-  planNext({ use, family, generation }: Redemption, keys: TicketKeys): PlannedTicket {
+  /**
+   * The successor of a ticket that may be used: the same bytes for a retry.
+   *
+   * @param confirmation what the token shall be bound to that comes with it
+   * @throws OAuthError `refresh_root_replaced`, `refresh_retry_other_key`, `proof_missing`, `certificate_missing`
+   */
+  planNext({ use, family, generation }: Redemption, keys: TicketKeys, confirmation?: Confirmation): PlannedTicket {
     const { familyId } = family
+    requireBinding(use, family.confirmation, confirmation)
     const at = this.#clock.nowMilliseconds()
     if (use === 'retry') {
       const until = family.generationAt + this.#settings.refreshRetryWindowSeconds * 1000
@@ -164,13 +172,27 @@ export class RefreshTickets {
     const rootVersion = keys.newestVersion
     const expiresAt = this.#idleEnd(at, family.familyExpiresAt)
     const ticket = ticketOf({ ...family, generation: generation + 1, rootVersion }, keys)
-    return { ticket, familyId, change: { kind: 'rotate', familyId, generation, rootVersion, at, expiresAt } }
+    return {
+      ticket,
+      familyId,
+      change: { kind: 'rotate', familyId, generation, rootVersion, at, expiresAt, confirmation },
+    }
   }
 
   // Use prolongs a family up to its absolute end and no further.
   #idleEnd(now: number, familyExpiresAt: number): number {
     return Math.min(now + this.#settings.refreshTokenIdleTtlSeconds * 1000, familyExpiresAt)
   }
+}
+
+// Another key may follow, for the client has proved itself (RFC 9449 section 5); none may not, or a token that is stolen
+// would shed its binding. A retry gets what was lost, and that was bound to the key of then.
+function requireBinding(use: Redemption['use'], before: Confirmation | undefined, now: Confirmation | undefined): void {
+  if (use === 'retry' && formatConfirmation(before) !== formatConfirmation(now)) {
+    throw new OAuthError('refresh_retry_other_key')
+  }
+  if (before?.jkt !== undefined && now?.jkt === undefined) throw new OAuthError('proof_missing')
+  if (before?.['x5t#S256'] !== undefined && now?.['x5t#S256'] === undefined) throw new OAuthError('certificate_missing')
 }
 
 function ticketOf(family: RefreshFamily, keys: TicketKeys): string {

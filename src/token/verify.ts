@@ -16,6 +16,7 @@ import type { Client } from '../client/client.ts'
 import type { VerifyingKey } from '../key/verifying-key.ts'
 import { isUlid, ulidMilliseconds } from '../lib/id.ts'
 import { type AccessTokenClaims, accessTokenType, readAccessTokenClaims } from '../oauth/claims.ts'
+import { formatConfirmation } from '../oauth/confirmation.ts'
 import { parseJwt } from '../oauth/jwt.ts'
 import { nodeSkewMilliseconds } from './mark-store.ts'
 import type { MarkSet } from './marks.ts'
@@ -126,6 +127,7 @@ function isRecordOf(record: IssuanceRecord, claims: AccessTokenClaims, kid: stri
     record.expiresAt === claims.exp &&
     record.scope === claims.scope &&
     record.familyId === claims.sid &&
+    formatConfirmation(record.confirmation) === formatConfirmation(claims.cnf) &&
     record.kid === kid &&
     isDatedAsRecorded(claims)
   )

@@ -99,7 +99,7 @@ function register(
 }
 
 function authenticate(claim: Claim, { lookup }: Registered, checker = noArgon): Promise<AuthenticatedClient> {
-  return authenticateClient(claim, lookup, checker, clock)
+  return authenticateClient(claim, lookup, { checker, clock })
 }
 
 async function reasonOf(outcome: Promise<unknown>): Promise<string> {
@@ -217,7 +217,8 @@ describe('a client with a generated secret', () => {
     const client = clientOf([one.stored, other.stored])
     await expect(authenticate(present(other.text), register(client))).resolves.toEqual({
       client,
-      secretId: other.stored.secretId,
+      credentialId: other.stored.secretId,
+      uses: [],
     })
   })
 
@@ -337,7 +338,7 @@ describe('the refusal of a client', () => {
       },
       probe: async () => undefined,
     }
-    await expect(authenticateClient(present(mine.text), broken, noArgon, clock)).rejects.toThrow('broken')
+    await expect(authenticateClient(present(mine.text), broken, { checker: noArgon, clock })).rejects.toThrow('broken')
   })
 })
 
@@ -346,9 +347,13 @@ describe('a client with an imported secret', () => {
     const stored = await makeImported('hunter2')
     const client = clientOf([mine.stored, stored])
     const registered = register(client, { importedCost: cheap })
-    await expect(authenticate(present('hunter2'), registered, argon())).resolves.toEqual({ client, secretId: someId })
+    await expect(authenticate(present('hunter2'), registered, argon())).resolves.toEqual({
+      client,
+      credentialId: someId,
+      uses: [],
+    })
     await expect(authenticate(present(mine.text), registered, argon())).resolves.toMatchObject({
-      secretId: mine.stored.secretId,
+      credentialId: mine.stored.secretId,
     })
   })
 
@@ -411,7 +416,7 @@ describe('the cost of a check', () => {
     const registered = register(client, { importedCost: cheap })
     const right = present('hunter2')
     await authenticate(right, registered, argon())
-    await expect(authenticate(right, registered, noArgon)).resolves.toMatchObject({ secretId: someId })
+    await expect(authenticate(right, registered, noArgon)).resolves.toMatchObject({ credentialId: someId })
     const wrong = present('hunter3')
     await reasonOf(authenticate(wrong, registered, argon()))
     expect(await reasonOf(authenticate(wrong, registered, noArgon))).toBe('secret_wrong')

@@ -3,7 +3,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { convertDerSignature } from '../../src/key/signers/local.ts'
 import { makePublicJwk } from '../../src/key/signing-key.ts'
-import { makeVerifyingKey, toDerSignature } from '../../src/key/verifying-key.ts'
+import { makeVerifyingKey } from '../../src/key/verifying-key.ts'
+import { toDerSignature } from '../../src/lib/der-signature.ts'
 
 describe('a verifying key', () => {
   it('takes what its private half signed, and nothing else', async () => {

@@ -6,6 +6,7 @@ const statuses = new Map([
   ['invalid_client', [400]],
   ['invalid_grant', [400]],
   ['invalid_token', [401]],
+  ['invalid_dpop_proof', [400]],
   ['insufficient_scope', [403]],
   ['invalid_scope', [400]],
   ['invalid_target', [400]],
@@ -17,7 +18,7 @@ const statuses = new Map([
   ['server_error', [500]],
 ])
 
-/** What RFC 6749 section 5.2, RFC 6750 section 3.1, RFC 8707 section 2 and HTTP have a caller told, by code and status. */
+/** What RFC 6749 section 5.2, RFC 6750 section 3.1, RFC 8707 section 2, RFC 9449 section 12.2 and HTTP have a caller told, by code and status. */
 const faces: Readonly<Record<string, readonly Reason[]>> = {
   'invalid_request 400': [
     'http_malformed',
@@ -33,7 +34,9 @@ const faces: Readonly<Record<string, readonly Reason[]>> = {
     'audience_missing',
     'authentication_several',
     'authentication_client_mismatch',
+    'certificate_missing',
   ],
+  'invalid_dpop_proof 400': ['proof_missing', 'proof_replayed'],
   'invalid_request 405': ['method_not_allowed'],
   'invalid_request 413': ['body_too_large'],
   'not_found 404': ['endpoint_unknown'],
@@ -51,6 +54,7 @@ const faces: Readonly<Record<string, readonly Reason[]>> = {
     'secret_unknown',
     'secret_wrong',
     'secret_expired',
+    'assertion_replayed',
   ],
   'invalid_grant 400': [
     'refresh_malformed',
@@ -64,9 +68,16 @@ const faces: Readonly<Record<string, readonly Reason[]>> = {
     'refresh_overtaken',
     'refresh_retry_too_late',
     'refresh_generation_ahead',
+    'refresh_retry_other_key',
     'token_of_another_client',
   ],
-  'invalid_token 401': ['bearer_missing', 'bearer_malformed', 'token_inactive', 'token_for_another_audience'],
+  'invalid_token 401': [
+    'bearer_missing',
+    'bearer_malformed',
+    'token_inactive',
+    'token_for_another_audience',
+    'token_bound',
+  ],
   'insufficient_scope 403': ['scope_insufficient'],
   'invalid_scope 400': ['scope_malformed', 'scope_not_allowed'],
   'invalid_target 400': [

@@ -7,12 +7,18 @@ import { grantTypes, isGrantType } from '../../src/oauth/grant-type.ts'
 const foreign = ['', ' ', 'constructor', '__proto__', 'length', '0']
 
 describe('the names of the wire', () => {
-  it('CA-06 are those of RFC 7591 section 2 for the methods of client authentication', () => {
-    expect(authMethods).toEqual(['client_secret_basic', 'client_secret_post'])
+  it('CA-06 are those of RFC 7591 section 2 and RFC 8705 section 2 for the methods of client authentication', () => {
+    expect(authMethods).toEqual([
+      'client_secret_basic',
+      'client_secret_post',
+      'private_key_jwt',
+      'tls_client_auth',
+      'self_signed_tls_client_auth',
+    ])
     for (const method of authMethods) expect(isAuthMethod(method)).toBe(true)
   })
 
-  it.each([...foreign, 'none', 'client_secret_jwt', 'private_key_jwt', 'CLIENT_SECRET_BASIC', 'client_secret_basic '])(
+  it.each([...foreign, 'none', 'client_secret_jwt', 'PRIVATE_KEY_JWT', 'CLIENT_SECRET_BASIC', 'client_secret_basic '])(
     'are not %j for a method',
     (text) => {
       expect(isAuthMethod(text)).toBe(false)

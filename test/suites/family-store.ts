@@ -32,7 +32,8 @@ function makeFamily(clock: Clock, changes: Partial<RefreshFamily> = {}): Refresh
   }
 }
 
-function issuance(clock: Clock, more: Partial<IssuanceRecord> = {}): IssuanceRecord {
+/** A record of a token of `billing`. */
+export function issuance(clock: Clock, more: Partial<IssuanceRecord> = {}): IssuanceRecord {
   const now = clock.nowMilliseconds()
   return {
     jti: makeUlid(now),
@@ -70,8 +71,10 @@ export function testFamilyStore(name: string, under: StoreUnderTest): void {
     return store
   }
 
-  const record = async (store: Store, change: FamilyChange, more: Partial<IssuanceRecord> = {}): Promise<boolean> =>
-    store.recordIssuance(issuance(clock, more), await store.readRegistrySequence(), change)
+  const record = async (store: Store, change: FamilyChange, more: Partial<IssuanceRecord> = {}): Promise<boolean> => {
+    const outcome = await store.recordIssuance(issuance(clock, more), await store.readRegistrySequence(), { change })
+    return outcome === 'recorded'
+  }
 
   const begin = async (store: Store, changes: Partial<RefreshFamily> = {}): Promise<RefreshFamily> => {
     const family = makeFamily(clock, changes)
@@ -137,8 +140,20 @@ export function testFamilyStore(name: string, under: StoreUnderTest): void {
       const family = await begin(store)
       const sequence = await store.readRegistrySequence()
       await store.setClientStatus('billing', 'disabled', 'cli:test')
-      expect(await store.recordIssuance(issuance(clock), sequence, rotation(family))).toBe(false)
+      expect(await store.recordIssuance(issuance(clock), sequence, { change: rotation(family) })).toBe('moved')
       expect((await store.findFamily(family.familyId))?.generation).toBe(0)
+    })
+
+    it('remember what the token of their generation is bound to', async () => {
+      const store = await create()
+      const jkt = '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I'
+      const family = await begin(store, { confirmation: { jkt } })
+      expect((await store.findFamily(family.familyId))?.confirmation).toEqual({ jkt })
+      const x5t = { 'x5t#S256': 'bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2' }
+      await record(store, rotation(family, { confirmation: x5t }))
+      expect((await store.findFamily(family.familyId))?.confirmation).toEqual(x5t)
+      await record(store, rotation({ ...family, generation: 1 }))
+      expect((await store.findFamily(family.familyId))?.confirmation).toBeUndefined()
     })
 
     it('are not used once they have expired, though the decision was made before', async () => {
@@ -167,7 +182,7 @@ export function testFamilyStore(name: string, under: StoreUnderTest): void {
       const other = await under.openOther(store, clock)
       const family = await begin(store)
       const first = issuance(clock, { familyId: family.familyId, refreshGeneration: 0 })
-      await store.recordIssuance(first, await store.readRegistrySequence(), rotation(family))
+      await store.recordIssuance(first, await store.readRegistrySequence(), { change: rotation(family) })
       const event = ending(family, clock, { presentedGeneration: 0, currentGeneration: 1 })
       const asked = { familyId: family.familyId, ifGeneration: 1, event }
       expect(await other.endFamily(asked)).toBe(true)

@@ -14,6 +14,7 @@ import { makeFirstRing } from '../support/ring.ts'
 import { ManualClock } from '../support/server.ts'
 import { testFamilyStore } from './family-store.ts'
 import { testKeyStore } from './key-store.ts'
+import { testReplayStore } from './replay-store.ts'
 
 /** How the suite gets at one kind of store. Everything that it opens is closed with the test. */
 export interface StoreUnderTest {
@@ -137,7 +138,7 @@ export function testStore(name: string, under: StoreUnderTest): void {
     it('records a token at the sequence that it was decided on, once and durably', async () => {
       const store = await createWithClient()
       const record = issuance(clock)
-      expect(await store.recordIssuance(record, await store.readRegistrySequence())).toBe(true)
+      expect(await store.recordIssuance(record, await store.readRegistrySequence())).toBe('recorded')
       const other = await under.openOther(store, clock)
       expect(await other.findIssuance(record.jti)).toEqual(record)
       expect(await other.findIssuance(makeUlid(0))).toBeUndefined()
@@ -157,7 +158,7 @@ export function testStore(name: string, under: StoreUnderTest): void {
         const sequence = await store.readRegistrySequence()
         await changer.updateResource(api, { name: `by ${changer === store}` }, by)
         const record = issuance(clock)
-        expect(await store.recordIssuance(record, sequence)).toBe(false)
+        expect(await store.recordIssuance(record, sequence)).toBe('moved')
         expect(await store.findIssuance(record.jti)).toBeUndefined()
       }
     })
@@ -171,7 +172,7 @@ export function testStore(name: string, under: StoreUnderTest): void {
         store.recordIssuance(issuance(clock), sequence),
         store.recordIssuance(issuance(clock), sequence + 1),
       ])
-      expect([outcomes[0], outcomes[2], outcomes[3]]).toEqual([true, false, true])
+      expect([outcomes[0], outcomes[2], outcomes[3]]).toEqual(['recorded', 'moved', 'recorded'])
     })
 
     it('does not move for a change that was refused beside it', async () => {
@@ -182,7 +183,7 @@ export function testStore(name: string, under: StoreUnderTest): void {
         store.recordIssuance(issuance(clock), sequence),
       ])
       expect(refused.status).toBe('rejected')
-      expect(recorded).toEqual({ status: 'fulfilled', value: true })
+      expect(recorded).toEqual({ status: 'fulfilled', value: 'recorded' })
     })
   })
 
@@ -198,7 +199,7 @@ export function testStore(name: string, under: StoreUnderTest): void {
       expect(token).toMatchObject({ status: 'rejected', reason: expect.any(StoreUnavailable) })
       expect(refusal.status).toBe('fulfilled')
       await repair()
-      expect(await store.recordIssuance(issuance(clock), sequence)).toBe(true)
+      expect(await store.recordIssuance(issuance(clock), sequence)).toBe('recorded')
     })
 
     it('fail when their insert is swallowed: no token without its record', async () => {
@@ -233,7 +234,7 @@ export function testStore(name: string, under: StoreUnderTest): void {
       expect(await store.readRegistrySequence()).toBe(sequence)
       expect((await store.findClient('billing')).value).toMatchObject({ status: 'active' })
       await repair()
-      expect(await store.recordIssuance(issuance(clock), sequence)).toBe(true)
+      expect(await store.recordIssuance(issuance(clock), sequence)).toBe('recorded')
     })
 
     it('change nothing when their audit record cannot be written', async () => {
@@ -258,7 +259,7 @@ export function testStore(name: string, under: StoreUnderTest): void {
       const outcomes = await Promise.all(
         records.map((record, i) => (i % 2 === 0 ? store : other).recordIssuance(record, sequence)),
       )
-      expect(outcomes.every((recorded) => recorded)).toBe(true)
+      expect(outcomes.every((outcome) => outcome === 'recorded')).toBe(true)
       expect(await other.listAudit({ type: 'token.issued', limit: 1000 })).toHaveLength(400)
     })
 
@@ -427,9 +428,9 @@ export function testStore(name: string, under: StoreUnderTest): void {
       const store = await createWithClient()
       const sequence = await store.readRegistrySequence()
       await store.offboardClient('billing', by)
-      expect(await store.recordIssuance(issuance(clock), sequence)).toBe(false)
+      expect(await store.recordIssuance(issuance(clock), sequence)).toBe('moved')
       const start = { kind: 'start' as const, family: family(clock.nowMilliseconds()) }
-      expect(await store.recordIssuance(issuance(clock), sequence, start)).toBe(false)
+      expect(await store.recordIssuance(issuance(clock), sequence, { change: start })).toBe('moved')
       await expect(store.offboardClient('nobody', by)).rejects.toMatchObject({ code: 'unknown' })
       await store.deleteClient('billing', by)
       await expect(store.offboardClient('billing', by)).rejects.toMatchObject({ code: 'unknown' })
@@ -470,7 +471,9 @@ export function testStore(name: string, under: StoreUnderTest): void {
         const expiresAt = Math.floor(own.nowMilliseconds() / 1000) + seconds
         const record = issuance(own, { expiresAt, ...more })
         const start = born === undefined ? undefined : { kind: 'start' as const, family: born }
-        expect(await store.recordIssuance(record, await store.readRegistrySequence(), start)).toBe(true)
+        expect(await store.recordIssuance(record, await store.readRegistrySequence(), { change: start })).toBe(
+          'recorded',
+        )
         return record
       }
       await issue(900)
@@ -714,6 +717,7 @@ export function testStore(name: string, under: StoreUnderTest): void {
 
   testKeyStore(name, under)
   testFamilyStore(name, under)
+  testReplayStore(name, under)
 
   describe(`${name}: as a whole`, () => {
     it('finds nothing wrong with itself', async () => {
@@ -726,7 +730,7 @@ export function testStore(name: string, under: StoreUnderTest): void {
       const record = issuance(clock)
       const recorded = store.recordIssuance(record, await store.readRegistrySequence())
       await store.close()
-      expect(await recorded).toBe(true)
+      expect(await recorded).toBe('recorded')
       await expect(store.checkWritable()).rejects.toBeInstanceOf(StoreUnavailable)
       await expect(store.findClient('billing')).rejects.toBeInstanceOf(StoreUnavailable)
     })

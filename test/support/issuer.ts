@@ -88,7 +88,8 @@ export async function startTestIssuer(): Promise<TestIssuer> {
     tokens: new TokenIssuer(tokenSettings, store, ticketsOn(store, clock), clock),
     order: (changes) => ({
       client,
-      secretId,
+      credentialId: secretId,
+      uses: [],
       grantType: 'client_credentials',
       subject: 'billing',
       audience,

@@ -142,7 +142,7 @@ describe('a token', () => {
       clientId: 'billing',
       subject: 'billing',
       grantType: 'client_credentials',
-      secretId: wanted.secretId,
+      secretId: wanted.credentialId,
       audience: api,
       scope: 'read write',
       kid: headerOf(token).kid,

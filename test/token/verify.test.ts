@@ -142,7 +142,7 @@ describe('an access token', () => {
   it('J26 has no signature of zeros, in DER, too short or too long', async () => {
     const { judge, ring, token } = await start()
     const [head = '', body = '', signature = ''] = token.split('.')
-    const { toDerSignature } = await import('../../src/key/verifying-key.ts')
+    const { toDerSignature } = await import('../../src/lib/der-signature.ts')
     const raw = Buffer.from(signature, 'base64url')
     for (const bytes of [
       Buffer.alloc(64),

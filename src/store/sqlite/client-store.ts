@@ -1,3 +1,4 @@
+import type { Change } from '../../audit/event.ts'
 import type { Client, ClientSecret, ClientSettings, SecretFacts } from '../../client/client.ts'
 import { maxSecretsPerClient } from '../../client/client.ts'
 import type { SecretId } from '../../client/client-secret.ts'
@@ -6,6 +7,7 @@ import { formatCost, isSameCost, parseArgonHash } from '../../client/imported-se
 import { RegistryError } from '../../lib/store-error.ts'
 import { isAuthMethod } from '../../oauth/auth-method.ts'
 import { isGrantType } from '../../oauth/grant-type.ts'
+import { changeProof, emptiedProof, proofColumnsOf, toProof, withoutKeys } from './client-proof.ts'
 import { parseStrings } from './columns.ts'
 import { type Changed, type Connection, read } from './connection.ts'
 import { and, asc, eq, gt, isNull, lt, ne, or, sql } from './drizzle.ts'
@@ -139,7 +141,7 @@ export function createClientStore(connection: Connection): ClientStore {
       .run()
   }
 
-  const create = (clientId: string, settings: ClientSettings, secret: NewSecret): Changed<Client> => {
+  const create = (clientId: string, settings: ClientSettings, secret: NewSecret | undefined): Changed<Client> => {
     const row = byId.get({ clientId })
     if (row?.status === 'deleted')
       throw new RegistryError(
@@ -157,14 +159,12 @@ export function createClientStore(connection: Connection): ClientStore {
       .values({ ...columnsOf(settings), clientId, status: 'active', createdAt: now, updatedAt: now })
       .run()
     writeTargets(clientId, settings)
-    writeSecret(clientId, secret)
-    const { secretId } = secret
-    const imported = secret.kind === 'imported'
+    if (secret !== undefined) writeSecret(clientId, secret)
     return {
       value: get(clientId),
       events: [
         { type: 'client.created', clientId, detail: { ...settings } },
-        { type: imported ? 'secret.imported' : 'secret.created', clientId, secretId, ...expiryDetail(secret) },
+        ...(secret === undefined ? [] : [secretAdded(clientId, secret)]),
       ],
     }
   }
@@ -175,7 +175,12 @@ export function createClientStore(connection: Connection): ClientStore {
     const { accessTokenTtlSeconds, authMethods, ...rest } = { ...current, ...named }
     const registered = alsoAccept.length > 0 ? authMethods.slice(0, 1) : authMethods
     const settings: ClientSettings = {
-      ...rest,
+      name: rest.name,
+      grantTypes: rest.grantTypes,
+      scopes: rest.scopes,
+      audiences: rest.audiences,
+      introspects: rest.introspects,
+      ...changeProof(current, changes),
       authMethods: [...new Set([...registered, ...alsoAccept])],
       ...(accessTokenTtlSeconds === null || accessTokenTtlSeconds === undefined ? {} : { accessTokenTtlSeconds }),
     }
@@ -209,14 +214,21 @@ export function createClientStore(connection: Connection): ClientStore {
   const offboard = (clientId: string): Changed<Offboarding> => {
     const current = get(clientId)
     const secrets = current.secrets.map((secret) => secret.secretId)
-    const { disabledAt, tokensAfter: endedBefore = 0 } = current
-    if (disabledAt !== undefined && secrets.length === 0) {
+    const { disabledAt, keys, tlsSubject, tokensAfter: endedBefore = 0 } = current
+    const hasProof = secrets.length > 0 || keys !== undefined || tlsSubject !== undefined
+    if (disabledAt !== undefined && !hasProof) {
       return { value: { client: current, secrets, endedBefore, endedAt: disabledAt }, events: [] }
     }
     const now = clock.nowMilliseconds()
     db.delete(clientSecret).where(eq(clientSecret.clientId, clientId)).run()
     db.update(client)
-      .set({ status: 'disabled', disabledAt: disabledAt ?? now, updatedAt: now, ...endTokens(clientId) })
+      .set({
+        ...withoutKeys,
+        status: 'disabled',
+        disabledAt: disabledAt ?? now,
+        updatedAt: now,
+        ...endTokens(clientId),
+      })
       .where(eq(client.clientId, clientId))
       .run()
     const value = { client: get(clientId), secrets, endedBefore, endedAt: now }
@@ -339,6 +351,11 @@ function checkCost({ db }: Connection, argon2id: string): void {
   )
 }
 
+function secretAdded(clientId: string, secret: NewSecret): Change & { detail?: { expiresAt: number } } {
+  const type = secret.kind === 'imported' ? 'secret.imported' : 'secret.created'
+  return { type, clientId, secretId: secret.secretId, ...expiryDetail(secret) }
+}
+
 function expiryDetail(secret: NewSecret): { detail?: { expiresAt: number } } {
   return secret.expiresAt === undefined ? {} : { detail: { expiresAt: secret.expiresAt } }
 }
@@ -349,6 +366,7 @@ const emptied = {
   authMethods: '[]',
   scopes: '[]',
   accessTokenTtlSeconds: null,
+  ...emptiedProof,
 } as const
 
 function columnsOf(settings: ClientSettings) {
@@ -358,6 +376,7 @@ function columnsOf(settings: ClientSettings) {
     authMethods: JSON.stringify(settings.authMethods),
     scopes: JSON.stringify(settings.scopes),
     accessTokenTtlSeconds: settings.accessTokenTtlSeconds ?? null,
+    ...proofColumnsOf(settings),
   }
 }
 
@@ -376,6 +395,7 @@ function toClient(row: Row, lists: Pick<Client, 'audiences' | 'introspects' | 's
     ...(row.accessTokenTtlSeconds === null ? {} : { accessTokenTtlSeconds: row.accessTokenTtlSeconds }),
     ...(row.disabledAt === null ? {} : { disabledAt: row.disabledAt }),
     ...(row.tokensAfter === null ? {} : { tokensAfter: row.tokensAfter }),
+    ...toProof(row),
   }
 }
 

@@ -1,10 +1,12 @@
 import type { FamilyEndReason, Origin } from '../../audit/event.ts'
 import { ulidCeiling, ulidMilliseconds } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
+import { formatConfirmation } from '../../oauth/confirmation.ts'
 import type { RefreshFamily } from '../../token/family.ts'
 import type { FamilyChange, FamilyEnding, FamilyStore } from '../../token/family-store.ts'
 import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
 import type { Batch } from './act-queue.ts'
+import { parseConfirmation } from './columns.ts'
 import { type Connection, read } from './connection.ts'
 import type { SetMark } from './mark-store.ts'
 import type { refreshFamily } from './schema.ts'
@@ -27,12 +29,13 @@ export type ChangeFamily = (change: FamilyChange) => boolean
 export function createFamilyChanges({ sqlite, clock }: Connection): ChangeFamily {
   const insert = sqlite.prepare(
     `INSERT INTO refresh_family (family_id, client_id, subject, audience, scope, seed, generation, generation_at,
-       root_version, expires_at, family_expires_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       root_version, expires_at, family_expires_at, confirmation)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   )
   // The compare-and-set: of all who present the ticket of one generation, one changes the row.
   const rotate = sqlite.prepare(
-    `UPDATE refresh_family SET generation = generation + 1, generation_at = ?, root_version = ?, expires_at = ?
+    `UPDATE refresh_family SET generation = generation + 1, generation_at = ?, root_version = ?, expires_at = ?,
+       confirmation = ?
      WHERE family_id = ? AND generation = ? AND end_reason IS NULL AND expires_at > ?`,
   )
   const findCurrent = sqlite
@@ -53,9 +56,10 @@ export function createFamilyChanges({ sqlite, clock }: Connection): ChangeFamily
       }
       case 'rotate': {
         const { at, rootVersion, expiresAt, familyId, generation } = change
+        const confirmation = formatConfirmation(change.confirmation) ?? null
         const now = latest(at)
         // The window begins when the ticket is used, however long that had to wait.
-        return rotate.run(now, rootVersion, expiresAt, familyId, generation, now).changes === 1
+        return rotate.run(now, rootVersion, expiresAt, confirmation, familyId, generation, now).changes === 1
       }
       case 'retry': {
         const now = latest(change.at)
@@ -143,6 +147,7 @@ function toValues(family: RefreshFamily): (string | number | Buffer | null)[] {
     rootVersion,
     family.expiresAt,
     family.familyExpiresAt,
+    formatConfirmation(family.confirmation) ?? null,
   ]
 }
 
@@ -159,6 +164,7 @@ function toFamily(row: Row): RefreshFamily {
     rootVersion: row.root_version,
     expiresAt: row.expires_at,
     familyExpiresAt: row.family_expires_at,
+    ...parseConfirmation(row.confirmation),
     ...(row.end_reason === null ? {} : { end: row.end_reason as FamilyEndReason }),
   }
 }

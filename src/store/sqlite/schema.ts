@@ -105,6 +105,16 @@ export const client = sqliteTable(
     disabledAt: integer('disabled_at'),
     /** Only tokens and refresh families of after this moment count. It outlives a deletion. */
     tokensAfter: integer('tokens_after'),
+    /** Its own keys: a JSON list of JWKs, or where they are fetched from. */
+    jwks: text('jwks'),
+    jwksUri: text('jwks_uri'),
+    assertionAlg: text('assertion_alg'),
+    /** `subject_dn`, `san_dns` and so on, and the name itself. */
+    tlsSubjectKind: text('tls_subject_kind'),
+    tlsSubject: text('tls_subject'),
+    certificateBound: integer('certificate_bound', { mode: 'boolean' }).notNull().default(false),
+    dpopBound: integer('dpop_bound', { mode: 'boolean' }).notNull().default(false),
+    tokensPerHour: integer('tokens_per_hour'),
   },
   (table) => [check('client_status', sql`${table.status} IN ('active', 'disabled', 'deleted')`)],
 )
@@ -169,6 +179,7 @@ export const issuance = sqliteTable(
     /** Absent when it is the client. */
     subject: text('subject'),
     grantType: text('grant_type').notNull(),
+    /** What proved the client: `sec_…`, or `key_…` and `crt_…` where it was no secret. */
     secretId: text('secret_id').notNull(),
     audience: text('audience').notNull(),
     scope: text('scope'),
@@ -180,6 +191,8 @@ export const issuance = sqliteTable(
     /** The refresh family that it came with, and the generation that was redeemed for it; absent without a family. */
     familyId: text('family_id'),
     refreshGeneration: integer('refresh_generation'),
+    /** What the token is bound to (`oauth/confirmation.ts`). */
+    confirmation: text('confirmation'),
   },
   (table) => [
     // Finds who redeemed a generation first.
@@ -210,6 +223,8 @@ export const refreshFamily = sqliteTable(
     familyExpiresAt: integer('family_expires_at').notNull(),
     endedAt: integer('ended_at'),
     endReason: text('end_reason'),
+    /** What the token of the current generation is bound to. */
+    confirmation: text('confirmation'),
   },
   (table) => [index('refresh_family_expiry').on(table.expiresAt)],
 )
@@ -238,6 +253,24 @@ export const mark = sqliteTable(
     check('mark_kind', sql`${table.kind} IN ('jti', 'family')`),
   ],
 )
+
+/** Statements that have counted (`oauth/replay.ts`), until nobody would take them any more. WITHOUT ROWID, by hand. */
+export const replay = sqliteTable(
+  'replay',
+  {
+    key: blob('key', { mode: 'buffer' }).primaryKey(),
+    expiresAt: integer('expires_at').notNull(),
+  },
+  (table) => [index('replay_expiry').on(table.expiresAt)],
+)
+
+/** How many tokens a client with a quota has had in the hour that it last had one in. WITHOUT ROWID, by hand. */
+export const clientHour = sqliteTable('client_hour', {
+  clientId: text('client_id').primaryKey(),
+  /** Hours since the epoch. */
+  hour: integer('hour').notNull(),
+  issued: integer('issued').notNull(),
+})
 
 /** Refusals and changes, keyed in time order. */
 export const auditEvent = sqliteTable('audit_event', {

@@ -19,6 +19,7 @@ import { createKeyStore } from './key-store.ts'
 import { createMarkSetter, createMarkStore } from './mark-store.ts'
 import { readMigrationState } from './migrate.ts'
 import { type OpenOptions, openDatabase } from './open.ts'
+import { createReplayStore } from './replay-store.ts'
 import { createResourceStore } from './resource-store.ts'
 import { clientSecret, installation } from './schema.ts'
 import { createTokenStore } from './token-store.ts'
@@ -49,6 +50,7 @@ export function openSqliteStore(path: string, { clock, events = {}, witness, ...
     ...createRegistryStore(connection),
     ...createResourceStore(connection),
     ...createClientStore(connection),
+    ...createReplayStore(connection),
     ...createKeyStore(connection),
     ...createTokenStore(connection),
     ...createFamilyStore(connection, setMark),

@@ -1,22 +1,27 @@
 import type { IssuanceRecord } from '../../audit/event.ts'
+import { isSecretId } from '../../client/client-secret.ts'
 import { ulidCeiling, ulidFloor, ulidMilliseconds } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
+import { formatConfirmation } from '../../oauth/confirmation.ts'
 import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
-import type { TokenStore } from '../../token/token-store.ts'
+import type { RecordOutcome, TokenStore } from '../../token/token-store.ts'
+import { parseConfirmation } from './columns.ts'
 import { type Connection, read } from './connection.ts'
 import { eq, sql } from './drizzle.ts'
 import { createFamilyChanges } from './family-store.ts'
+import { createReplays } from './replay-store.ts'
 import { issuance } from './schema.ts'
 
 export function createTokenStore(connection: Connection): TokenStore {
   const { db, sqlite, acts } = connection
   const { placeholder } = sql
   const changeFamily = createFamilyChanges(connection)
+  const replays = createReplays(connection)
   // By hand and by position: this runs for every token, and drizzle takes as long to hand the values over as SQLite to write them.
   const insert = sqlite.prepare(
     `INSERT INTO issuance (jti, client_id, subject, grant_type, secret_id, audience, scope, kid, expires_at, request_id, address,
-       family_id, refresh_generation)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       family_id, refresh_generation, confirmation)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   )
   const byJti = db
     .select()
@@ -38,17 +43,20 @@ export function createTokenStore(connection: Connection): TokenStore {
     .pluck()
 
   return {
-    recordIssuance: (record, sequence, change) =>
-      acts.submit({
-        single: change === undefined || change.kind === 'retry',
+    recordIssuance: (record, sequence, { change, uses = [] } = {}) =>
+      acts.submit<RecordOutcome>({
+        single: uses.length === 0 && (change === undefined || change.kind === 'retry'),
         run: (batch) => {
           // The fence. The write lock is held, so nothing can move between here and COMMIT.
-          if (batch.sequence !== sequence) return false
-          if (change !== undefined && !changeFamily(change)) return false
+          if (batch.sequence !== sequence) return 'moved'
+          const replayed = replays.find(uses)
+          if (replayed !== undefined) return `${replayed}_replayed`
+          if (change !== undefined && !changeFamily(change)) return 'moved'
+          replays.write(uses)
           const { changes } = insert.run(...toValues(record))
           // Somebody's trigger may have swallowed it.
           if (changes !== 1) throw new StoreUnavailable('the record of a token was not written')
-          return true
+          return 'recorded'
         },
       }),
     findIssuance: (jti) =>
@@ -83,6 +91,7 @@ function toValues(record: IssuanceRecord): (string | number | null)[] {
     subject,
     grantType,
     secretId,
+    credentialId = '',
     audience,
     scope = null,
     kid,
@@ -91,14 +100,15 @@ function toValues(record: IssuanceRecord): (string | number | null)[] {
     address,
     familyId = null,
     refreshGeneration = null,
+    confirmation,
   } = record
   const other = subject === clientId ? null : subject
-  const origin = [requestId, address, familyId, refreshGeneration]
-  return [jti, clientId, other, grantType, secretId, audience, scope, kid, expiresAt, ...origin]
+  const origin = [requestId, address, familyId, refreshGeneration, formatConfirmation(confirmation) ?? null]
+  return [jti, clientId, other, grantType, secretId ?? credentialId, audience, scope, kid, expiresAt, ...origin]
 }
 
 export function toIssuanceRecord(row: typeof issuance.$inferSelect): IssuanceRecord {
-  const { subject, scope, requestId, familyId, refreshGeneration, ...rest } = row
+  const { subject, scope, requestId, familyId, refreshGeneration, secretId, confirmation, ...rest } = row
   return {
     ...rest,
     requestId: `req_${requestId.replace(/^req_/, '')}`,
@@ -106,5 +116,7 @@ export function toIssuanceRecord(row: typeof issuance.$inferSelect): IssuanceRec
     ...(scope === null ? {} : { scope }),
     ...(familyId === null ? {} : { familyId }),
     ...(refreshGeneration === null ? {} : { refreshGeneration }),
+    ...(isSecretId(secretId) ? { secretId } : { credentialId: secretId }),
+    ...parseConfirmation(confirmation),
   }
 }

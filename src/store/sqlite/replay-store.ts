@@ -1,0 +1,45 @@
+import type { ReplayStore } from '../../client/replay-store.ts'
+import { StoreUnavailable } from '../../lib/store-error.ts'
+import type { ReplayUse } from '../../oauth/replay.ts'
+import type { Connection } from './connection.ts'
+
+/** Statements that count once, inside an act: the write lock is held, and nobody comes between the look and the rows. */
+export interface Replays {
+  /** The kind of one that has counted. */
+  find(uses: readonly ReplayUse[]): ReplayUse['kind'] | undefined
+  /** Makes those count that have not. */
+  write(uses: readonly ReplayUse[]): void
+}
+
+export function createReplays({ sqlite }: Connection): Replays {
+  const find = sqlite.prepare('SELECT 1 FROM replay WHERE key = ?').pluck()
+  const insert = sqlite.prepare('INSERT INTO replay (key, expires_at) VALUES (?, ?)')
+  return {
+    find: (uses) => uses.find(({ key }) => find.get(key) !== undefined)?.kind,
+    write: (uses) => {
+      for (const { key, expiresAt } of uses) {
+        if (insert.run(key, expiresAt).changes !== 1) throw new StoreUnavailable('a use was not written')
+      }
+    },
+  }
+}
+
+export function createReplayStore(connection: Connection): ReplayStore {
+  const { sqlite, acts } = connection
+  const replays = createReplays(connection)
+  const prune = sqlite.prepare(
+    'DELETE FROM replay WHERE key IN (SELECT key FROM replay WHERE expires_at < ? ORDER BY expires_at LIMIT ?)',
+  )
+  return {
+    useOnce: (uses) =>
+      acts.submit({
+        single: uses.length < 2,
+        run: () => {
+          const replayed = replays.find(uses)
+          if (replayed === undefined) replays.write(uses)
+          return replayed
+        },
+      }),
+    pruneReplays: (before, limit) => acts.submit({ single: true, run: () => prune.run(before, limit).changes }),
+  }
+}

@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest'
+import { formatConfirmation, readConfirmation } from '../../src/oauth/confirmation.ts'
+
+const jkt = '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I'
+const x5t = 'bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2'
+
+describe('a confirmation', () => {
+  it.each([[{ jkt }], [{ 'x5t#S256': x5t }], [{ jkt, 'x5t#S256': x5t }]])(
+    '%j is read back as it was written',
+    (cnf) => {
+      expect(readConfirmation(JSON.parse(formatConfirmation(cnf) ?? ''))).toEqual(cnf)
+    },
+  )
+
+  it('has one text, in whatever order it was made', () => {
+    expect(formatConfirmation({ 'x5t#S256': x5t, jkt })).toBe(formatConfirmation({ jkt, 'x5t#S256': x5t }))
+  })
+
+  it('is nothing when there is none', () => {
+    expect(formatConfirmation(undefined)).toBeUndefined()
+    expect(formatConfirmation({})).toBeUndefined()
+  })
+
+  it.each([[null], ['jkt'], [{}], [{ jkt: 'short' }], [{ jkt: 7 }], [{ jkt, jwk: {} }], [{ jkt, 'x5t#S256': '' }]])(
+    'is not read from %j',
+    (value) => {
+      expect(readConfirmation(value)).toBeUndefined()
+    },
+  )
+})
