@@ -36,11 +36,11 @@ export const canary = 'canary-5Zb7qLw2'
 
 /** So short that a request which never ends is over within a second; long enough for one that came whole. */
 export const shortLimits = {
-  headersTimeout: 400,
-  requestTimeout: 500,
-  connectionsCheckingInterval: 100,
+  headersTimeout: 250,
+  requestTimeout: 300,
+  connectionsCheckingInterval: 50,
   keepAliveTimeout: 100,
-  socketTimeout: 1_500,
+  socketTimeout: 700,
 } as const
 
 /** Collects what nobody caught, and fails the test in which it happened. */
@@ -98,6 +98,7 @@ export function serverOfFile(options: Partial<AppOptions> = {}): () => HostileSe
     }
     server = await describeServer(running, database, lines)
   })
+  afterEach(expectPromptness)
   // A bug of ours would be answered 500 and logged as a fault, whatever the test looked at.
   afterEach(() => expect(server?.takeLog() ?? '').not.toMatch(/"fault"|"commit failed"/))
   afterAll(() => close())
@@ -186,6 +187,7 @@ export interface Exchange {
   /** What came behind the last whole reply; empty when the server keeps to HTTP. */
   readonly rest: string
   readonly text: string
+  /** Until the last byte came, or until the end where none did: an idle connection may stay open. */
   readonly milliseconds: number
 }
 
@@ -200,8 +202,38 @@ export interface ExchangeOptions {
   readonly patienceMilliseconds?: number
 }
 
-/** Sends bytes on a connection of its own and reads until it is over. Fails when that does not happen in time. */
-export async function exchange(
+/** Within so long there is a reply, or an end without one, whatever was sent; where a request does not end, by `shortLimits`. */
+const secondMilliseconds = 1_000
+
+// What took longer, to be sent once more when its test is over: a machine that does other things is late now and then, a
+// server that hangs always is.
+const late: (() => Promise<Exchange>)[] = []
+
+/** Fails for each request that took more than a second and does so three times again, alone. */
+async function expectPromptness(): Promise<void> {
+  for (const again of late.splice(0)) {
+    const times: number[] = []
+    while (times.length < 3 && times.every((milliseconds) => milliseconds > secondMilliseconds)) {
+      times.push((await again()).milliseconds)
+    }
+    late.splice(0)
+    expect(Math.min(...times), 'milliseconds until the last byte, or the end').toBeLessThanOrEqual(secondMilliseconds)
+  }
+}
+
+/**
+ * Sends bytes on a connection of its own and reads until it is over. A reply must be there within a second, unless another
+ * bound is given.
+ */
+export async function exchange(url: string, bytes: string | Buffer, options: ExchangeOptions = {}): Promise<Exchange> {
+  const exchanged = await exchangeOnce(url, bytes, options)
+  if (options.patienceMilliseconds === undefined && exchanged.milliseconds > secondMilliseconds) {
+    late.push(() => exchangeOnce(url, bytes, options))
+  }
+  return exchanged
+}
+
+async function exchangeOnce(
   url: string,
   bytes: string | Buffer,
   { replies: wanted = Number.POSITIVE_INFINITY, bodiless = false, halfClose = false, ...options }: ExchangeOptions = {},
@@ -210,6 +242,7 @@ export async function exchange(
   const started = performance.now()
   const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true })
   let text = ''
+  let lastByteAt: number | undefined
   let parsed: Pick<Exchange, 'replies' | 'rest'> = { replies: [], rest: '' }
   const patienceMilliseconds = options.patienceMilliseconds ?? 5_000
   await new Promise<void>((resolve, reject) => {
@@ -219,6 +252,7 @@ export async function exchange(
     }, patienceMilliseconds)
     socket.setEncoding('latin1').on('data', (chunk: string) => {
       text += chunk
+      lastByteAt = performance.now()
       parsed = parseReplies(text, bodiless)
       if (parsed.replies.length >= wanted) socket.end()
     })
@@ -232,7 +266,7 @@ export async function exchange(
     socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes)
     if (halfClose) socket.end()
   })
-  return { ...parsed, text, milliseconds: performance.now() - started }
+  return { ...parsed, text, milliseconds: (lastByteAt ?? performance.now()) - started }
 }
 
 /** Reads replies one behind the other, strictly: each has a length. Interim replies are left out. */
