@@ -42,6 +42,8 @@ export interface Offboarding {
   readonly client: Client
   /** The secrets that it had until now. */
   readonly secrets: readonly SecretId[]
+  /** What it could prove itself with besides (`own-proofs.ts`). */
+  readonly keys: readonly string[]
   /** What was issued up to this moment had been ended before; 0 when nothing had. Milliseconds since the epoch. */
   readonly endedBefore: number
   readonly endedAt: number
@@ -72,8 +74,8 @@ export interface ClientStore {
   /** Deletes a client with its secrets, for ever, and ends its tokens and refresh families. @throws RegistryError `unknown`; StoreUnavailable */
   deleteClient(clientId: string, by: Actor): Promise<void>
   /**
-   * Ends every access that a client has, in one act: it is disabled, its secrets are deleted, and all that was issued to it
-   * is dead. Does nothing when nothing is left to end.
+   * Ends every access that a client has, in one act: it is disabled, its secrets and keys are deleted, and all that was
+   * issued to it is dead. Does nothing when nothing is left to end.
    *
    * @throws RegistryError `unknown`; StoreUnavailable
    */

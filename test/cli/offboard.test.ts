@@ -50,6 +50,7 @@ describe('client offboard', () => {
       client_id: 'billing',
       status: 'disabled',
       secrets_ended: expect.arrayContaining([secretIdOf(client), other.secret_id]),
+      keys_ended: [],
       refresh_families_ended: 4,
       tokens_ended: 4,
       last_token_expires_at: deathOf(tokens[2] ?? ''),

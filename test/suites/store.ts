@@ -1,7 +1,7 @@
 /** What any store must do: the contract of `Store`, run on every implementation. */
 import { describe, expect, it } from 'vitest'
 import type { IssuanceRecord } from '../../src/audit/event.ts'
-import type { ClientSettings } from '../../src/client/client.ts'
+import type { ClientProofSettings, ClientSettings } from '../../src/client/client.ts'
 import { generateSecret } from '../../src/client/client-secret.ts'
 import type { NewSecret } from '../../src/client/client-store.ts'
 import type { FirstKeys } from '../../src/key/key-store.ts'
@@ -37,6 +37,27 @@ const settings: ClientSettings = {
   authMethods: ['client_secret_basic'],
   scopes: ['read'],
   audiences: [api],
+}
+
+/** How a client proves itself without a secret, and what its tokens are bound to. */
+const proofs: ClientProofSettings = {
+  keys: {
+    kind: 'inline',
+    jwks: [
+      {
+        kty: 'EC',
+        crv: 'P-256',
+        x: 'l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs',
+        y: '9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA',
+        kid: 'one',
+      },
+    ],
+  },
+  assertionAlg: 'ES256',
+  tlsSubject: { kind: 'san_dns', value: 'billing.example.com' },
+  certificateBound: true,
+  dpopBound: true,
+  tokensPerHour: 1_000,
 }
 
 function newSecret(expiresAt?: number): NewSecret {
@@ -334,6 +355,21 @@ export function testStore(name: string, under: StoreUnderTest): void {
       expect((await store.findClient('full')).value).toEqual(created)
     })
 
+    it('keep how they prove themselves and what binds them; null takes it away, and what is not named stays', async () => {
+      const store = await create()
+      const created = await store.createClient('keyed', { ...settings, ...proofs }, undefined, by)
+      expect(created).toMatchObject({ ...proofs, secrets: [] })
+      expect((await store.findClient('keyed')).value).toEqual(created)
+      const uri = { kind: 'uri', uri: 'https://keys.example.com/jwks.json' } as const
+      const changed = await store.updateClient('keyed', { keys: uri, tlsSubject: null, dpopBound: false }, by)
+      const { tlsSubject: _, dpopBound: __, ...rest } = proofs
+      expect(changed).toMatchObject({ ...rest, keys: uri })
+      expect(changed).not.toHaveProperty('tlsSubject')
+      expect(changed).not.toHaveProperty('dpopBound')
+      const bare = await store.updateClient('keyed', { keys: null, assertionAlg: null, tokensPerHour: null }, by)
+      for (const name of ['keys', 'assertionAlg', 'tokensPerHour']) expect(bare).not.toHaveProperty(name)
+    })
+
     it('refuse an audience or a scope that does not exist, and name the command that makes it', async () => {
       const store = await create()
       const unknown = { ...settings, audiences: ['urn:no'] }
@@ -414,6 +450,7 @@ export function testStore(name: string, under: StoreUnderTest): void {
       expect(done).toEqual({
         client: (await store.findClient('billing')).value,
         secrets: expect.arrayContaining([first?.secretId, second.secretId]),
+        keys: [],
         endedBefore: 0,
         endedAt: now,
       })
@@ -445,11 +482,27 @@ export function testStore(name: string, under: StoreUnderTest): void {
       expect(again).toEqual({
         client: first.client,
         secrets: [],
+        keys: [],
         endedBefore: first.client.tokensAfter,
         endedAt: first.endedAt,
       })
       expect(await store.readRegistrySequence()).toBe(sequence)
       expect(await store.listAudit({ type: 'client.offboarded', limit: 10 })).toHaveLength(1)
+    })
+
+    it('takes the keys of a client and the name of its certificate, and says which they were', async () => {
+      const store = await createWithClient()
+      await store.createClient('keyed', { ...settings, ...proofs }, undefined, by)
+      const done = await store.offboardClient('keyed', by)
+      expect(done.secrets).toEqual([])
+      expect(done.keys).toEqual([
+        'key_0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I',
+        'tls_client_auth_san_dns=billing.example.com',
+      ])
+      const { keys, tlsSubject, dpopBound } = done.client
+      expect([keys, tlsSubject, dpopBound]).toEqual([undefined, undefined, true])
+      const again = await store.offboardClient('keyed', by)
+      expect(again).toMatchObject({ keys: [], endedAt: done.endedAt })
     })
 
     it('takes the secrets of a client that had only been disabled, and keeps when that was', async () => {

@@ -4,6 +4,7 @@ import { maxSecretsPerClient } from '../../client/client.ts'
 import type { SecretId } from '../../client/client-secret.ts'
 import type { ClientChanges, ClientStore, ExpiringSecret, NewSecret, Offboarding } from '../../client/client-store.ts'
 import { formatCost, isSameCost, parseArgonHash } from '../../client/imported-secret.ts'
+import { ownProofs } from '../../client/own-proofs.ts'
 import { RegistryError } from '../../lib/store-error.ts'
 import { isAuthMethod } from '../../oauth/auth-method.ts'
 import { isGrantType } from '../../oauth/grant-type.ts'
@@ -214,10 +215,10 @@ export function createClientStore(connection: Connection): ClientStore {
   const offboard = (clientId: string): Changed<Offboarding> => {
     const current = get(clientId)
     const secrets = current.secrets.map((secret) => secret.secretId)
-    const { disabledAt, keys, tlsSubject, tokensAfter: endedBefore = 0 } = current
-    const hasProof = secrets.length > 0 || keys !== undefined || tlsSubject !== undefined
-    if (disabledAt !== undefined && !hasProof) {
-      return { value: { client: current, secrets, endedBefore, endedAt: disabledAt }, events: [] }
+    const keys = ownProofs(current)
+    const { disabledAt, tokensAfter: endedBefore = 0 } = current
+    if (disabledAt !== undefined && secrets.length + keys.length === 0) {
+      return { value: { client: current, secrets, keys, endedBefore, endedAt: disabledAt }, events: [] }
     }
     const now = clock.nowMilliseconds()
     db.delete(clientSecret).where(eq(clientSecret.clientId, clientId)).run()
@@ -231,8 +232,11 @@ export function createClientStore(connection: Connection): ClientStore {
       })
       .where(eq(client.clientId, clientId))
       .run()
-    const value = { client: get(clientId), secrets, endedBefore, endedAt: now }
-    return { value, events: [{ type: 'client.offboarded', clientId, detail: { secrets } }] }
+    const value = { client: get(clientId), secrets, keys, endedBefore, endedAt: now }
+    return {
+      value,
+      events: [{ type: 'client.offboarded', clientId, detail: { secrets, ...(keys.length === 0 ? {} : { keys }) } }],
+    }
   }
 
   const remove = (clientId: string): Changed<void> => {
