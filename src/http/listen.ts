@@ -10,6 +10,7 @@ import {
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { refusalOf } from '../oauth/errors.ts'
+import { giveUp, isGivenUp } from './given-up.ts'
 
 /** What one connection may take; times in milliseconds. */
 export interface ConnectionLimits {
@@ -65,9 +66,11 @@ export async function listen(host: string, port: number, options: ListenOptions 
     reply.end(JSON.stringify(errorBody('not_ready')))
   }
   const server = createServer({ ...limits, requireHostHeader: false }, (request, reply) => {
-    // What such a one asks for would be done, and its reply would be lost.
-    if (givenUp.has(request.socket)) return
-    if (draining) reply.shouldKeepAlive = false
+    if (isGivenUp(request.socket)) return
+    if (draining) {
+      reply.shouldKeepAlive = false
+      giveUp(request.socket)
+    }
     noteReply(request.socket, reply)
     maskHost(request)
     listener(request, reply)
@@ -116,8 +119,6 @@ const plainHeaders = { 'content-type': 'application/json', 'cache-control': 'no-
 // The last reply that a connection waits for, and for a reply the one that must go out before it.
 const pending = new WeakMap<Socket, ServerResponse>()
 const inFront = new WeakMap<ServerResponse, ServerResponse>()
-// Connections that get no further request answered.
-const givenUp = new WeakSet<Socket>()
 
 function noteReply(socket: Socket, reply: ServerResponse): void {
   const earlier = pending.get(socket)
@@ -193,7 +194,7 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
     socket.destroy()
     return
   }
-  givenUp.add(socket)
+  giveUp(socket)
   const whole = lastWhole(socket)
   if (whole !== undefined) {
     // Behind it comes rubbish, or a request that does not end: the good one gets its reply, and what follows none.

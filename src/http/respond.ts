@@ -1,4 +1,5 @@
 import { type OAuthError, type Refusal, refusalOf } from '../oauth/errors.ts'
+import { giveUp } from './given-up.ts'
 import type { RequestRecord } from './request.ts'
 
 const retryAfterSeconds = '1'
@@ -37,7 +38,10 @@ export function answerRefusal(record: RequestRecord, refused: OAuthError, allow:
   if (status === 405 && allow !== undefined) headers.allow = allow
   if (status === 503) headers['retry-after'] = retryAfterSeconds
   // What is left of the body is not worth reading.
-  if (!record.incoming.complete) headers.connection = 'close'
+  if (!record.incoming.complete) {
+    headers.connection = 'close'
+    giveUp(record.incoming.socket)
+  }
   if (record.route === 'verify') return answerBearerRefusal(refused, headers)
   const challenged = isChallenged(record, error)
   if (challenged) headers['www-authenticate'] = 'Basic realm="mayfly", charset="UTF-8"'

@@ -204,7 +204,12 @@ describe('db restore FILE', () => {
       DROP TABLE client_introspects; DROP TABLE mark; DROP TABLE refresh_family; DROP INDEX issuance_family;
       ALTER TABLE client DROP COLUMN tokens_after; ALTER TABLE installation DROP COLUMN tokens_after;
       ALTER TABLE issuance DROP COLUMN family_id; ALTER TABLE issuance DROP COLUMN refresh_generation;
-      DELETE FROM sequence WHERE name = 'mark'; DELETE FROM migration WHERE position >= 2;`)
+      DELETE FROM sequence WHERE name = 'mark'; DELETE FROM migration WHERE position >= 2;
+      DROP TABLE client_hour; DROP TABLE replay; ALTER TABLE issuance DROP COLUMN confirmation;
+      ALTER TABLE client DROP COLUMN jwks; ALTER TABLE client DROP COLUMN jwks_uri;
+      ALTER TABLE client DROP COLUMN assertion_alg; ALTER TABLE client DROP COLUMN tls_subject_kind;
+      ALTER TABLE client DROP COLUMN tls_subject; ALTER TABLE client DROP COLUMN certificate_bound;
+      ALTER TABLE client DROP COLUMN dpop_bound; ALTER TABLE client DROP COLUMN tokens_per_hour;`)
     sqlite.close()
     await change()
     expect(await restore('backup.db')).toMatchObject({ sequences: { from: { registry: 5, mark: 0 } } })

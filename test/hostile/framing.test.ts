@@ -105,6 +105,24 @@ describe('hostile framing', () => {
     expect(found).toBeGreaterThan(5)
   })
 
+  it('H07 does nothing without an answer that is asked for behind a request whose refusal closes the connection', async () => {
+    const server = serverNow()
+    const before = server.state()
+    const coded = { framing: ['Transfer-Encoding: gzip, chunked'], behind: true }
+    const ask = (length: number): Promise<number> =>
+      attempt(server, { ...coded, payload: `1d;${'x'.repeat(length)}\r\n${body}\r\n0\r\n\r\n` })
+    // Refusals that come so fast are no longer recorded one by one: they are answered before the rest of a body has come.
+    let answered = 0
+    for (const [times, length] of [
+      [60, 10],
+      [30, 14_800],
+    ] as const) {
+      const counts = await Promise.all(Array.from({ length: times }, () => ask(length)))
+      answered += counts.reduce((sum, each) => sum + each, 0)
+    }
+    expect(server.state()).toEqual({ ...before, issued: before.issued + answered })
+  })
+
   it('H07 refuses a body in a coding that is not undone here', async () => {
     const server = serverNow()
     const before = server.state()
