@@ -35,6 +35,7 @@ import { TokenVerifier } from './token/token-verifier.ts'
 
 const flushMilliseconds = 5_000
 const pruneMilliseconds = 60_000
+const pruneFamiliesMilliseconds = 10 * 60_000
 const prunePauseMilliseconds = 100
 const pruneBatch = 1_000
 // So long a refusal can still say why a refresh token is dead.
@@ -230,7 +231,10 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
       await refusals.flush()
       await shareMoment(parts, familyClock)
     }),
-    repeat(pruneMilliseconds, background.signal, log, () => prune(parts, familyClock, background.signal)),
+    repeat(pruneMilliseconds, background.signal, log, () => prune(parts, background.signal)),
+    repeat(pruneFamiliesMilliseconds, background.signal, log, () =>
+      pruneFamilies(parts, familyClock, background.signal),
+    ),
     repeat(parts.keyTickMilliseconds, background.signal, log, () => {
       // Whoever has nothing to do sees a step of the clock as those do who are busy.
       familyClock.nowMilliseconds()
@@ -332,11 +336,7 @@ async function shareMoment({ store, clock }: Parts, familyClock: SteadyClock): P
 }
 
 // Small batches with pauses: requests share the transactions, and none of them shall wait for a long one.
-async function prune(
-  { settings, store, ringClock }: Parts,
-  familyClock: SteadyClock,
-  signal: AbortSignal,
-): Promise<void> {
+async function prune({ settings, store, ringClock }: Parts, signal: AbortSignal): Promise<void> {
   // A wall clock that jumps ahead must not take the records of live tokens with it.
   const { now } = ringClock.moment()
   const before = {
@@ -348,9 +348,18 @@ async function prune(
     while (!signal.aborted && (await batch()) === pruneBatch) await pause(prunePauseMilliseconds, signal)
   }
   await inBatches(() => store.pruneAudit(before))
-  await inBatches(() => store.pruneFamilies(familyClock.nowMilliseconds() - deadFamilyMilliseconds, pruneBatch))
   await inBatches(() => store.pruneReplays(now, pruneBatch))
   await inBatches(() => store.pruneMarks(now - markGraceMilliseconds, pruneBatch))
+}
+
+// All are looked through, a small part at a time, for it takes an index to find the dead ones, and each use of a family would
+// have to write that as well.
+async function pruneFamilies({ store }: Parts, familyClock: SteadyClock, signal: AbortSignal): Promise<void> {
+  const before = familyClock.nowMilliseconds() - deadFamilyMilliseconds
+  for (let after: string | undefined = ''; after !== undefined && !signal.aborted; ) {
+    after = await store.pruneFamilies(before, { after, limit: pruneBatch })
+    await pause(prunePauseMilliseconds, signal)
+  }
 }
 
 async function checkReadiness(parts: Parts, issuer: string, draining: boolean): Promise<readonly Check[]> {

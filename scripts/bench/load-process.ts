@@ -57,13 +57,21 @@ async function runClosed(job: ClosedJob): Promise<LoadResult> {
   return tally.result()
 }
 
-async function runPart({ url, requests, connections }: ClosedJob, seconds: number, tally: Tally): Promise<void> {
+async function runPart({ requests, ...job }: ClosedJob, seconds: number, tally: Tally): Promise<void> {
   let next = 0
   const setupClient = (client: Client): void => {
-    const own = requests.filter((_, i) => i % connections === next % connections)
+    const own = requests.filter((_, i) => i % job.connections === next % job.connections)
     next += 1
     client.setRequests((own.length > 0 ? own : requests).map((each) => ({ ...each })))
   }
+  await runCannon({ ...job, seconds }, setupClient, tally)
+}
+
+async function runCannon(
+  { url, connections, seconds }: Pick<ClosedJob, 'url' | 'connections' | 'seconds'>,
+  setupClient: (client: Client) => void,
+  tally: Tally,
+): Promise<void> {
   const timeout = replyMilliseconds / 1000
   const options = { url, connections, duration: seconds, sampleInt: 10, timeout, setupClient }
   await new Promise<void>((resolve, reject) => {
@@ -139,53 +147,40 @@ async function runSequential({ url, requests }: SequentialJob): Promise<LoadResu
   return { ...tally.result(), replies }
 }
 
-/** The newest token of each connection, by the server that gave it. */
-const chains = new Map<string, string[]>()
-
+// By the same generator as a closed job, so that the two can be compared: what it takes from the machine, the server lacks. A
+// request may be on its way when the time is over, so each job begins chains of its own.
 async function runChained(job: ChainedJob): Promise<LoadResult> {
-  const agent = new Agent({ keepAlive: true, maxSockets: job.connections })
-  const chain = chains.get(job.url) ?? (await beginChains(agent, job))
-  chains.set(job.url, chain)
+  const { refresh } = job
+  const chains = await beginChains(job)
   const tally = new Tally()
-  const until = performance.now() + job.seconds * 1000
-  await Promise.all(chain.map((_, place) => followChain(agent, job, { chain, place, until, tally })))
-  agent.destroy()
+  let next = 0
+  const setupClient = (client: Client): void => {
+    let token = chains[next]
+    next += 1
+    const withToken = () => ({ ...refresh, body: `${refresh.body}&refresh_token=${token}` })
+    const onResponse = (status: number, body: string): void => {
+      if (status === 200) token = tokenOf(body)
+    }
+    client.setRequests([{ ...withToken(), setupRequest: withToken, onResponse }])
+  }
+  await runCannon(job, setupClient, tally)
   return tally.result()
 }
 
-async function beginChains(agent: Agent, { url, begin, connections }: ChainedJob): Promise<string[]> {
-  const chain: string[] = []
-  while (chain.length < connections) chain.push(tokenOf(await send(agent, url, begin, true)))
-  return chain
-}
-
-interface Link {
-  readonly chain: string[]
-  readonly place: number
-  readonly until: number
-  readonly tally: Tally
-}
-
-async function followChain(agent: Agent, { url, refresh }: ChainedJob, link: Link): Promise<void> {
-  const { chain, place, until, tally } = link
-  while (performance.now() < until) {
-    const started = performance.now()
-    try {
-      const body = `${refresh.body}&refresh_token=${chain[place]}`
-      const reply = await send(agent, url, { ...refresh, body }, true)
-      tally.note(reply.status, performance.now() - started)
-      chain[place] = tokenOf(reply)
-    } catch {
-      tally.noteError()
-      return
-    }
+async function beginChains({ url, begin, connections }: ChainedJob): Promise<string[]> {
+  const agent = new Agent({ keepAlive: true })
+  const tokens: string[] = []
+  while (tokens.length < connections) {
+    const [, , body] = JSON.parse((await send(agent, url, begin, true)).text) as [number, unknown, string]
+    tokens.push(tokenOf(body))
   }
+  agent.destroy()
+  return tokens
 }
 
-function tokenOf({ status, text }: Reply): string {
-  const [, , body] = JSON.parse(text) as [number, unknown, string]
+function tokenOf(body: string): string {
   const { refresh_token: token } = JSON.parse(body) as { refresh_token?: string }
-  if (token === undefined) throw new Error(`no refresh token, but ${status}: ${body}`)
+  if (token === undefined) throw new Error(`no refresh token in ${body}`)
   return token
 }
 

@@ -32,8 +32,7 @@ export interface PacedJob {
 }
 
 /**
- * Each connection follows a chain of refresh tokens, and asks again as soon as it has the next one. A chain goes on from one
- * job to the next of the same server.
+ * Each connection follows a chain of refresh tokens of its own, and asks again as soon as it has the next one.
  */
 export interface ChainedJob {
   readonly kind: 'chained'

@@ -1,4 +1,4 @@
-import { createPrivateKey } from 'node:crypto'
+import { createPrivateKey, createSecretKey, type KeyObject } from 'node:crypto'
 import type { KeyMaterial } from './key-store.ts'
 import type { RingMark } from './ring-clock.ts'
 import {
@@ -24,14 +24,14 @@ export interface RingRoot {
 export interface TicketKeys {
   readonly newestVersion: number
   /** `undefined` for a root that is no longer there. */
-  keyOf(rootVersion: number): Uint8Array | undefined
+  keyOf(rootVersion: number): KeyObject | undefined
 }
 
 interface RingParts {
   readonly mark?: RingMark
   readonly root?: RingRoot
   /** What refresh tickets are derived from, by the version of the root. */
-  readonly ticketKeys?: ReadonlyMap<number, Uint8Array>
+  readonly ticketKeys?: ReadonlyMap<number, KeyObject>
 }
 
 const noMark: RingMark = { highWater: 0, running: 0, resets: 0 }
@@ -44,7 +44,7 @@ export class KeyRing {
   readonly #root: RingRoot | undefined
   readonly #active: ReadonlyMap<SigningAlg, SigningKey>
   readonly #verifying = new Map<string, VerifyingKey>()
-  readonly #ticketKeys: ReadonlyMap<number, Uint8Array>
+  readonly #ticketKeys: ReadonlyMap<number, KeyObject>
 
   constructor(keys: readonly SigningKey[], { mark = noMark, root, ticketKeys = new Map() }: RingParts = {}) {
     this.keys = keys
@@ -113,7 +113,7 @@ export interface OpenerOptions {
 export class KeyRingOpener {
   readonly #options: OpenerOptions
   readonly #roots = new Map<number, RootKey>()
-  readonly #ticketKeys = new Map<number, Uint8Array>()
+  readonly #ticketKeys = new Map<number, KeyObject>()
   readonly #signers = new Map<string, { signer: Signer; own: Signer; publicJwk: string; testedActive: boolean }>()
   #master: MasterKey
 
@@ -129,7 +129,7 @@ export class KeyRingOpener {
       if (this.#roots.has(wrapped.version)) continue
       const root = this.#unwrap(wrapped, storeId)
       this.#roots.set(wrapped.version, root)
-      this.#ticketKeys.set(wrapped.version, deriveKey(root, 'refresh tickets'))
+      this.#ticketKeys.set(wrapped.version, createSecretKey(deriveKey(root, 'refresh tickets')))
     }
     const keys: SigningKey[] = []
     for (const stored of material.signingKeys) keys.push(await this.#openKey(stored, storeId))

@@ -1,14 +1,18 @@
 const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 
+// As many characters as surely fit into a number: a division of bigints costs as much as eight of numbers.
+const partLength = 8
+const part = 62n ** BigInt(partLength)
+
 /** An unsigned integer in base 62, padded with `0` on the left to `length` characters. */
 export function encodeBase62(value: bigint, length: number): string {
   let rest = value
   let text = ''
-  while (rest > 0n) {
-    text = alphabet.charAt(Number(rest % 62n)) + text
-    rest /= 62n
+  while (rest >= part) {
+    text = encodeBase62Number(Number(rest % part), partLength) + text
+    rest /= part
   }
-  return text.padStart(length, '0')
+  return (encodeBase62Number(Number(rest), 0) + text).padStart(length, '0')
 }
 
 /** The same for a number below 2^53, without the cost of a bigint. */

@@ -11,6 +11,8 @@ export type FamilyChange =
       readonly familyId: string
       readonly generation: number
       readonly rootVersion: number
+      /** As the family has it: the records of its uses are found one from the other. */
+      readonly lastJti: string | undefined
       readonly at: number
       readonly expiresAt: number
       readonly confirmation?: Confirmation | undefined
@@ -52,6 +54,11 @@ export interface FamilyStore {
   readMoment(): Promise<number>
   /** Notes a moment that families have lived to, for those whose clock does not know of it. @throws StoreUnavailable */
   noteMoment(at: number): Promise<void>
-  /** Deletes a small batch of families that died before a moment. @returns how many. @throws StoreUnavailable */
-  pruneFamilies(before: number, limit: number): Promise<number>
+  /**
+   * Looks through the next `limit` families, by id behind `after`, and deletes those that died before a moment.
+   *
+   * @returns the last that it looked at; `undefined` when there are no more
+   * @throws StoreUnavailable
+   */
+  pruneFamilies(before: number, part: { readonly after: string; readonly limit: number }): Promise<string | undefined>
 }

@@ -38,6 +38,8 @@ export interface RefreshFamily {
   readonly generationAt: number
   /** The root that the ticket of the current generation is derived from. */
   readonly rootVersion: number
+  /** The access token that the current generation began with; absent for the first. */
+  readonly lastJti?: string | undefined
   /** When the current ticket dies; at the latest when the family does. */
   readonly expiresAt: number
   readonly familyExpiresAt: number

@@ -161,7 +161,7 @@ export class RefreshTickets {
    * @throws OAuthError `refresh_root_replaced`, `refresh_retry_other_key`, `proof_missing`, `certificate_missing`
    */
   planNext({ use, family, generation }: Redemption, keys: TicketKeys, confirmation?: Confirmation): PlannedTicket {
-    const { familyId } = family
+    const { familyId, lastJti } = family
     requireBinding(use, family.confirmation, confirmation)
     const at = this.#clock.nowMilliseconds()
     if (use === 'retry') {
@@ -171,11 +171,11 @@ export class RefreshTickets {
     }
     const rootVersion = keys.newestVersion
     const expiresAt = this.#idleEnd(at, family.familyExpiresAt)
-    const ticket = ticketOf({ ...family, generation: generation + 1, rootVersion }, keys)
+    const ticket = ticketOf({ familyId, seed: family.seed, generation: generation + 1, rootVersion }, keys)
     return {
       ticket,
       familyId,
-      change: { kind: 'rotate', familyId, generation, rootVersion, at, expiresAt, confirmation },
+      change: { kind: 'rotate', familyId, generation, rootVersion, lastJti, at, expiresAt, confirmation },
     }
   }
 
@@ -195,7 +195,9 @@ function requireBinding(use: Redemption['use'], before: Confirmation | undefined
   if (before?.['x5t#S256'] !== undefined && now?.['x5t#S256'] === undefined) throw new OAuthError('certificate_missing')
 }
 
-function ticketOf(family: RefreshFamily, keys: TicketKeys): string {
+type Derived = Pick<RefreshFamily, 'familyId' | 'seed' | 'generation' | 'rootVersion'>
+
+function ticketOf(family: Derived, keys: TicketKeys): string {
   const key = keys.keyOf(family.rootVersion)
   if (key === undefined) throw new OAuthError('refresh_root_replaced')
   return makeTicket(family, family.seed, key)

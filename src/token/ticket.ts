@@ -7,16 +7,15 @@
  *
  * @see RFC 6749 section 1.5
  */
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { createHmac, type KeyObject, timingSafeEqual } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { decodeBase62Number, encodeBase62, encodeBase62Number } from '../lib/base62.ts'
-import { isUlid } from '../lib/id.ts'
 
 /** How every refresh token begins. */
 export const ticketPrefix = 'mfr_'
 
-const form =
-  /^mfr_(?<version>[0-9A-Za-z]{4})(?<familyId>[0-9A-Z]{26})(?<generation>[0-9A-Za-z]{8})(?<mac>[0-9A-Za-z]{43})(?<crc>[0-9A-Za-z]{6})$/
+// Version, family, generation, HMAC, CRC.
+const form = /^mfr_([0-9A-Za-z]{4})([0-7][0-9A-HJKMNP-TV-Z]{25})([0-9A-Za-z]{8})([0-9A-Za-z]{43})([0-9A-Za-z]{6})$/
 
 /** What can be read from a ticket without a key. Nothing of it may be believed before `isTicketOf`. */
 export interface TicketParts {
@@ -29,7 +28,7 @@ export interface TicketParts {
 type Derivation = Pick<TicketParts, 'rootVersion' | 'familyId' | 'generation'>
 
 /** The ticket of one generation. */
-export function makeTicket(derivation: Derivation, seed: Uint8Array, key: Uint8Array): string {
+export function makeTicket(derivation: Derivation, seed: Uint8Array, key: KeyObject): string {
   const { rootVersion, familyId, generation } = derivation
   const head = ticketPrefix + encodeBase62Number(rootVersion, 4) + familyId + encodeBase62Number(generation, 8)
   const body = head + macOf(derivation, seed, key)
@@ -38,9 +37,8 @@ export function makeTicket(derivation: Derivation, seed: Uint8Array, key: Uint8A
 
 /** Takes a ticket apart; `undefined` when it does not have the form of one. */
 export function parseTicket(text: string): TicketParts | undefined {
-  const { version, familyId, generation, mac, crc } = form.exec(text)?.groups ?? {}
-  if (version === undefined || familyId === undefined || generation === undefined || mac === undefined) return undefined
-  if (!isUlid(familyId) || crc !== encodeBase62Number(crc32(text.slice(0, -6)), 6)) return undefined
+  const [, version = '', familyId = '', generation = '', mac = '', crc] = form.exec(text) ?? []
+  if (crc === undefined || crc !== encodeBase62Number(crc32(text.slice(0, -6)), 6)) return undefined
   const parsed = decodeBase62Number(generation)
   // What does not fit into a number was never counted up to.
   if (!Number.isSafeInteger(parsed)) return undefined
@@ -48,11 +46,13 @@ export function parseTicket(text: string): TicketParts | undefined {
 }
 
 /** Whether a ticket was derived from this seed and key. */
-export function isTicketOf(parts: TicketParts, seed: Uint8Array, key: Uint8Array): boolean {
+export function isTicketOf(parts: TicketParts, seed: Uint8Array, key: KeyObject): boolean {
   return timingSafeEqual(Buffer.from(parts.mac), Buffer.from(macOf(parts, seed, key)))
 }
 
-function macOf({ rootVersion, familyId, generation }: Derivation, seed: Uint8Array, key: Uint8Array): string {
+// The key is an object of node:crypto: given as bytes it would be made into one each time, which takes ten times as long as
+// the HMAC.
+function macOf({ rootVersion, familyId, generation }: Derivation, seed: Uint8Array, key: KeyObject): string {
   const mac = createHmac('sha256', key).update(`${rootVersion}.${familyId}.${generation}.`).update(seed).digest('hex')
   return encodeBase62(BigInt(`0x${mac}`), 43)
 }

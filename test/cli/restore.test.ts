@@ -201,15 +201,13 @@ describe('db restore FILE', () => {
   it('brings a backup of an older version up to date', async () => {
     const sqlite = new Database(backup)
     sqlite.exec(`
-      DROP TABLE client_introspects; DROP TABLE mark; DROP TABLE refresh_family; DROP INDEX issuance_family;
+      DROP TABLE client_introspects; DROP TABLE mark; DROP TABLE refresh_family;
       ALTER TABLE client DROP COLUMN tokens_after; ALTER TABLE installation DROP COLUMN tokens_after;
       ALTER TABLE issuance DROP COLUMN family_id; ALTER TABLE issuance DROP COLUMN refresh_generation;
-      DELETE FROM sequence WHERE name = 'mark'; DELETE FROM migration WHERE position >= 2;
-      DROP TABLE client_hour; DROP TABLE replay; ALTER TABLE issuance DROP COLUMN confirmation;
-      ALTER TABLE client DROP COLUMN jwks; ALTER TABLE client DROP COLUMN jwks_uri;
-      ALTER TABLE client DROP COLUMN assertion_alg; ALTER TABLE client DROP COLUMN tls_subject_kind;
-      ALTER TABLE client DROP COLUMN tls_subject; ALTER TABLE client DROP COLUMN certificate_bound;
-      ALTER TABLE client DROP COLUMN dpop_bound; ALTER TABLE client DROP COLUMN tokens_per_hour;`)
+      ALTER TABLE issuance DROP COLUMN confirmation; ALTER TABLE issuance DROP COLUMN previous_jti;
+      DROP TABLE client_hour; DROP TABLE replay;
+      ${['jwks', 'jwks_uri', 'assertion_alg', 'tls_subject_kind', 'tls_subject', 'certificate_bound', 'dpop_bound', 'tokens_per_hour'].map((name) => `ALTER TABLE client DROP COLUMN ${name};`).join('')}
+      DELETE FROM sequence WHERE name = 'mark'; DELETE FROM migration WHERE position >= 2;`)
     sqlite.close()
     await change()
     expect(await restore('backup.db')).toMatchObject({ sequences: { from: { registry: 5, mark: 0 } } })

@@ -1,3 +1,4 @@
+import { createSecretKey } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { makeUlid } from '../../src/lib/id.ts'
 import { forge, signerOf, startAccess } from '../support/access.ts'
@@ -96,7 +97,11 @@ describe('mayfly token revoke', () => {
     }
     const { makeTicket, parseTicket } = await import('../../src/token/ticket.ts')
     const { familyId = '' } = parseTicket(refreshToken) ?? {}
-    const forged = makeTicket({ rootVersion: 1, familyId, generation: 0 }, Buffer.alloc(16), Buffer.alloc(32))
+    const forged = makeTicket(
+      { rootVersion: 1, familyId, generation: 0 },
+      Buffer.alloc(16),
+      createSecretKey(Buffer.alloc(32)),
+    )
     expect((await run(['token', 'revoke', forged])).json.message).toMatch(/is of no family here/)
     expect((await run(['token', 'revoke', '-'], ' \n')).code).toBe(2)
     expect(await server.store.readMarkSequence()).toBe(before)
@@ -148,7 +153,7 @@ describe('mayfly token inspect', () => {
     const forged = makeTicket(
       { rootVersion: 1, familyId: String(sid), generation: 2 },
       Buffer.alloc(16),
-      Buffer.alloc(32),
+      createSecretKey(Buffer.alloc(32)),
     )
     expect(await inspect(forged)).toMatchObject({
       active: false,

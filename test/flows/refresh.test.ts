@@ -1,4 +1,5 @@
 /** The refresh token grant, black box: RFC 6749 section 6, RFC 9700 section 4.14. */
+import { createSecretKey } from 'node:crypto'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { ClientSettings } from '../../src/client/client.ts'
@@ -296,7 +297,11 @@ describe('a refresh token', () => {
     const { json } = await begin()
     const { makeTicket, parseTicket } = await import('../../src/token/ticket.ts')
     const { familyId = '' } = parseTicket(String(json.refresh_token)) ?? {}
-    const forged = makeTicket({ rootVersion: 1, familyId, generation: 0 }, Buffer.alloc(16), Buffer.alloc(32))
+    const forged = makeTicket(
+      { rootVersion: 1, familyId, generation: 0 },
+      Buffer.alloc(16),
+      createSecretKey(Buffer.alloc(32)),
+    )
     expect((await refresh(forged)).json).toEqual(invalidGrant)
     expect(await lastReason(server)).toBe('refresh_forged')
     expect((await refresh(json.refresh_token)).status).toBe(200)

@@ -22,8 +22,8 @@ import { addClient, getToken, headerOf, ManualClock, request, startTestServer } 
 const start = Date.UTC(2026, 0, 2, 3, 4, 5)
 const longAgo = start - 90 * 86_400_000
 
-/** A database as the first version wrote it, in a folder with its master key. */
-async function makeOldDatabase(): Promise<{ folder: string; path: string; sqlite: Database.Database }> {
+/** An empty database that has the first `count` migrations, in a folder. */
+function openOldDatabase(count: number): { folder: string; path: string; sqlite: Database.Database } {
   const folder = temporaryFolder()
   const path = join(folder, 'data/mayfly.db')
   mkdirSync(dirname(path))
@@ -31,12 +31,20 @@ async function makeOldDatabase(): Promise<{ folder: string; path: string; sqlite
   onTestFinished(() => void sqlite.close())
   sqlite.pragma('journal_mode = WAL')
   sqlite.pragma(`application_id = ${applicationId}`)
-  const [first] = readMigrationFiles({ migrationsFolder: join(root, 'src/store/sqlite/migrations') })
-  for (const statement of first?.sql ?? []) sqlite.exec(statement)
   sqlite.exec(
     'CREATE TABLE migration (position INTEGER PRIMARY KEY, hash TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT',
   )
-  sqlite.prepare('INSERT INTO migration VALUES (0, ?, ?)').run(first?.hash, longAgo)
+  const files = readMigrationFiles({ migrationsFolder: join(root, 'src/store/sqlite/migrations') })
+  files.slice(0, count).forEach(({ sql, hash }, position) => {
+    for (const statement of sql) sqlite.exec(statement)
+    sqlite.prepare('INSERT INTO migration VALUES (?, ?, ?)').run(position, hash, longAgo)
+  })
+  return { folder, path, sqlite }
+}
+
+/** A database as the first version wrote it, in a folder with its master key. */
+async function makeOldDatabase(): Promise<{ folder: string; path: string; sqlite: Database.Database }> {
+  const { folder, path, sqlite } = openOldDatabase(1)
   await fill(sqlite, createMasterKey(join(folder, 'keys/master.key')))
   return { folder, path, sqlite }
 }
@@ -99,7 +107,7 @@ describe('an upgrade of a filled database from before the ring rolled over by it
     )
     expect(lax).toEqual([])
     expect(await store.check()).toEqual([])
-    expect(sqlite.prepare('SELECT position FROM migration ORDER BY position').pluck().all()).toEqual([0, 1, 2, 3])
+    expect(sqlite.prepare('SELECT position FROM migration ORDER BY position').pluck().all()).toEqual([0, 1, 2, 3, 4])
   })
 
   it('reads keys of before back: what they do not know is absent, what they must remember is the longest there is', async () => {
@@ -153,5 +161,67 @@ describe('an upgrade of a filled database from before the ring rolled over by it
     expect(headerOf(await getToken(server, client)).kid).not.toBe(active)
     const { json } = await request(`${server.url}/.well-known/jwks.json`)
     expect(json.keys).toHaveLength(6)
+  })
+})
+
+describe('an upgrade of a database from when the uses of refresh families had an index', () => {
+  const families = ['01KDYAK3480000000000000001', '01KDYAK3480000000000000002', '01KDYAK3480000000000000003']
+  const [used = '', fresh = '', lost = ''] = families
+  const jtiOf = (use: number): string => `01KDYAK348${String(use).padStart(16, '0')}`
+
+  function makeFilled(): string {
+    const { path, sqlite } = openOldDatabase(3)
+    sqlite.exec(`INSERT INTO installation VALUES (1, 'old-store', NULL, ${longAgo}, NULL)`)
+    const family = sqlite.prepare(
+      `INSERT INTO refresh_family VALUES (?, 'old', NULL, 'https://api.example.test', NULL, x'00', ?, ?, 1, ?, ?, NULL, NULL)`,
+    )
+    family.run(used, 3, start, start + 1, start + 2)
+    family.run(fresh, 0, start, start + 1, start + 2)
+    // The records of its uses were pruned.
+    family.run(lost, 5, start, start + 1, start + 2)
+    const issue = sqlite.prepare(
+      `INSERT INTO issuance VALUES (?, 'old', NULL, 'refresh_token', 'sec_1', 'https://api.example.test', NULL, 'kid', 1, ?, '::1', ?, ?)`,
+    )
+    issue.run(jtiOf(0), jtiOf(0), null, null)
+    issue.run(jtiOf(1), jtiOf(1), used, null)
+    issue.run(jtiOf(2), jtiOf(2), used, 0)
+    issue.run(jtiOf(3), jtiOf(3), used, 1)
+    // A retry: the same generation once more.
+    issue.run(jtiOf(4), jtiOf(4), used, 1)
+    issue.run(jtiOf(5), jtiOf(5), used, 2)
+    issue.run(jtiOf(6), jtiOf(6), fresh, null)
+    sqlite.close()
+    return path
+  }
+
+  it('loses nothing, and has all tables STRICT', async () => {
+    const path = makeFilled()
+    const store = openStore(path, { create: true, examine: true })
+    onTestFinished(() => store.close())
+    expect(await store.check()).toEqual([])
+    expect(await store.listAudit({ type: 'token.issued', limit: 10 })).toHaveLength(7)
+    expect(await store.findFamily(used)).toMatchObject({ generation: 3, lastJti: jtiOf(5) })
+    for (const id of [fresh, lost]) expect(await store.findFamily(id)).toMatchObject({ lastJti: undefined })
+  })
+
+  it.each([
+    [used, 0, jtiOf(2)],
+    [used, 1, jtiOf(3)],
+    [used, 2, jtiOf(5)],
+    [lost, 4, undefined],
+  ])('still knows who used which generation first (%s, %i)', async (familyId, generation, first) => {
+    const store = openStore(makeFilled(), { create: true, examine: true })
+    onTestFinished(() => store.close())
+    const event = {
+      type: 'family.ended',
+      familyId,
+      clientId: 'old',
+      reason: 'reused',
+      presentedGeneration: generation,
+      actor: 'cli:test',
+    } as const
+    expect(await store.endFamily({ familyId, event })).toBe(true)
+    const [entry] = await store.listAudit({ type: 'family.ended', limit: 1 })
+    expect(entry && 'firstUse' in entry ? entry.firstUse?.requestId : undefined).toBe(first && `req_${first}`)
   })
 })

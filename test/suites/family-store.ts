@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { FamilyEnded, IssuanceRecord } from '../../src/audit/event.ts'
 import type { Clock } from '../../src/lib/clock.ts'
-import { makeRequestId, makeUlid } from '../../src/lib/id.ts'
+import { makeRequestId, makeUlid, ulidMilliseconds } from '../../src/lib/id.ts'
 import { StoreUnavailable } from '../../src/lib/store-error.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { RefreshFamily } from '../../src/token/family.ts'
@@ -82,11 +82,12 @@ export function testFamilyStore(name: string, under: StoreUnderTest): void {
     return family
   }
 
-  const rotation = ({ familyId, generation }: RefreshFamily, more: object = {}): FamilyChange => ({
+  const rotation = ({ familyId, generation, lastJti }: RefreshFamily, more: object = {}): FamilyChange => ({
     kind: 'rotate',
     familyId,
     generation,
     rootVersion: 1,
+    lastJti,
     at: clock.nowMilliseconds(),
     expiresAt: clock.nowMilliseconds() + hour,
     ...more,
@@ -111,6 +112,7 @@ export function testFamilyStore(name: string, under: StoreUnderTest): void {
       expect(await store.findFamily(family.familyId)).toEqual({
         ...family,
         generation: 1,
+        lastJti: expect.any(String),
         generationAt: clock.nowMilliseconds(),
         rootVersion: 2,
         expiresAt: clock.nowMilliseconds() + hour,
@@ -199,6 +201,49 @@ export function testFamilyStore(name: string, under: StoreUnderTest): void {
       expect(await store.listAudit({ type: 'family.ended', limit: 10 })).toHaveLength(1)
     })
 
+    it.each([0, 1, 2])(
+      'I2 are known to have been used by whom first, generation %i of some, retried or not',
+      async (used) => {
+        const store = await create()
+        const { familyId } = await begin(store)
+        const uses: IssuanceRecord[] = []
+        for (let generation = 0; generation < 4; generation += 1) {
+          clock.advance(10)
+          const family = await store.findFamily(familyId)
+          if (family === undefined) throw new Error('the family is gone')
+          const use = issuance(clock, { familyId, refreshGeneration: generation })
+          uses.push(use)
+          expect(await record(store, rotation(family), use)).toBe(true)
+          const at = clock.nowMilliseconds()
+          const retry = { kind: 'retry', familyId, generation: generation + 1, at, until: at + 60_000 } as const
+          expect(await record(store, retry, { familyId, refreshGeneration: generation })).toBe(true)
+        }
+        const family = await store.findFamily(familyId)
+        expect(family).toMatchObject({ generation: 4, lastJti: uses[3]?.jti })
+        const event = ending(makeFamily(clock, { familyId }), clock, {
+          presentedGeneration: used,
+          currentGeneration: 4,
+        })
+        expect(await store.endFamily({ familyId, event })).toBe(true)
+        const { requestId, address, jti = '' } = uses[used] ?? {}
+        expect(await store.listAudit({ type: 'family.ended', limit: 1 })).toMatchObject([
+          { firstUse: { requestId, address, at: ulidMilliseconds(jti) } },
+        ])
+      },
+    )
+
+    it('end without the first use when its record, or one behind it, was pruned', async () => {
+      const store = await create()
+      const family = await begin(store)
+      await record(store, rotation(family), { familyId: family.familyId, refreshGeneration: 0 })
+      clock.advance(1)
+      await store.pruneAudit({ issuance: clock.nowMilliseconds(), others: 0, limit: 10 })
+      const event = ending(family, clock, { presentedGeneration: 0, currentGeneration: 1 })
+      expect(await store.endFamily({ familyId: family.familyId, event })).toBe(true)
+      const [entry] = await store.listAudit({ type: 'family.ended', limit: 1 })
+      expect(entry).not.toHaveProperty('firstUse')
+    })
+
     it('I3 do not end on a judgement that has become old', async () => {
       const store = await create()
       const family = await begin(store)
@@ -244,10 +289,22 @@ export function testFamilyStore(name: string, under: StoreUnderTest): void {
       const [first] = families
       if (first !== undefined) await store.endFamily({ familyId: first.familyId, event: ending(first, clock) })
       expect(await at(born)).toBe(2)
-      expect(await store.pruneFamilies(born + 1, 10)).toBe(1)
-      expect(await store.pruneFamilies(born + 2 * hour, 1)).toBe(1)
-      expect(await store.pruneFamilies(born + 2 * hour, 10)).toBe(1)
-      expect(await store.pruneFamilies(born + 2 * hour, 10)).toBe(0)
+      const kept = async (): Promise<number> => {
+        const found = await Promise.all(families.map(({ familyId }) => store.findFamily(familyId)))
+        return found.filter((family) => family !== undefined).length
+      }
+      const ids = families.map(({ familyId }) => familyId).toSorted()
+      expect(await store.pruneFamilies(born, { after: '', limit: 10 })).toBeUndefined()
+      expect(await kept()).toBe(3)
+      expect(await store.pruneFamilies(born + 1, { after: '', limit: 10 })).toBeUndefined()
+      expect(await kept()).toBe(2)
+      const left = ids.filter((id) => id !== first?.familyId)
+      expect(await store.pruneFamilies(born + 2 * hour, { after: '', limit: 1 })).toBe(left[0])
+      expect(await kept()).toBe(1)
+      expect(await store.pruneFamilies(born + 2 * hour, { after: left[1] ?? '', limit: 1 })).toBeUndefined()
+      expect(await kept()).toBe(1)
+      expect(await store.pruneFamilies(born + 2 * hour, { after: left[0] ?? '', limit: 1 })).toBe(left[1])
+      expect(await kept()).toBe(0)
     })
   })
 

@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto'
+import { createSecretKey, randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isTicketOf, makeTicket, parseTicket } from '../../src/token/ticket.ts'
 
-const key = Buffer.alloc(32, 1)
+const key = createSecretKey(Buffer.alloc(32, 1))
 const seed = Buffer.alloc(16, 2)
 const familyId = '01JDJ5Q0000000000000000000'
 const derivation = { rootVersion: 1, familyId, generation: 7 }
@@ -13,8 +13,15 @@ describe('a refresh ticket', () => {
     expect(makeTicket(derivation, seed, key)).toMatch(/^mfr_0001[0-9A-Z]{26}0{7}7[0-9A-Za-z]{43}[0-9A-Za-z]{6}$/)
   })
 
+  it('is what it was in the first version: those that were handed out stay good', () => {
+    const text = 'mfr_000101JDJ5Q000000000000000000000000007GgYwkRt2bfHOpCblL6MmAP7iMu40MVVQw5mdxuqFs053s1Ul7'
+    expect(makeTicket(derivation, seed, key)).toBe(text)
+  })
+
   it('is the same bytes whenever it is made', () => {
-    expect(makeTicket(derivation, seed, key)).toBe(makeTicket({ ...derivation }, Buffer.from(seed), Buffer.from(key)))
+    expect(makeTicket(derivation, seed, key)).toBe(
+      makeTicket({ ...derivation }, Buffer.from(seed), createSecretKey(key.export())),
+    )
   })
 
   it('reads back as what it was made of, whatever that is', () => {
@@ -34,7 +41,7 @@ describe('a refresh ticket', () => {
     ['another family', { ...derivation, familyId: '01JDJ5Q0000000000000000001' }, seed, key],
     ['another root', { ...derivation, rootVersion: 2 }, seed, key],
     ['another seed', derivation, randomBytes(16), key],
-    ['another key', derivation, seed, randomBytes(32)],
+    ['another key', derivation, seed, createSecretKey(randomBytes(32))],
   ])('is not that of %s', (_, other, otherSeed, otherKey) => {
     const presented = parseTicket(makeTicket(derivation, seed, key))
     const { mac = '' } = parseTicket(makeTicket(other, otherSeed, otherKey)) ?? {}

@@ -9,7 +9,7 @@ const core = require('drizzle-orm/sqlite-core') as typeof import('drizzle-orm/sq
 const betterSqlite3 = require('drizzle-orm/better-sqlite3') as typeof import('drizzle-orm/better-sqlite3')
 const migrator = require('drizzle-orm/migrator') as typeof import('drizzle-orm/migrator')
 
-export const { and, asc, desc, eq, gt, gte, inArray, isNull, lt, ne, notInArray, or, sql } = orm
+export const { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, ne, notInArray, or, sql } = orm
 export const { blob, check, index, integer, primaryKey, sqliteTable, text, uniqueIndex } = core
 export const { drizzle } = betterSqlite3
 export const { readMigrationFiles } = migrator

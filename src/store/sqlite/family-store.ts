@@ -8,12 +8,22 @@ import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
 import type { Batch } from './act-queue.ts'
 import { parseConfirmation } from './columns.ts'
 import { type Connection, read } from './connection.ts'
+import { getTableColumns } from './drizzle.ts'
 import type { SetMark } from './mark-store.ts'
-import type { refreshFamily } from './schema.ts'
+import { refreshFamily } from './schema.ts'
 
 type Row = {
   // Statements by hand hand over the columns by their names in the table.
-  [Column in keyof typeof refreshFamily.$inferSelect as SnakeCase<Column>]: (typeof refreshFamily.$inferSelect)[Column]
+  [Column in keyof Columns as SnakeCase<Column>]: Columns[Column]
+}
+
+type Columns = Omit<typeof refreshFamily.$inferSelect, 'seed'> & { readonly seed: string }
+
+interface UseRow {
+  readonly request_id: string
+  readonly address: string
+  readonly refresh_generation: number | null
+  readonly previous_jti: string | null
 }
 
 type SnakeCase<Name extends string> = Name extends `${infer First}${infer Rest}`
@@ -23,7 +33,12 @@ type SnakeCase<Name extends string> = Name extends `${infer First}${infer Rest}`
   : ''
 
 /** Makes the change to a family that goes with a token, inside the act that records it. @returns whether the family was still so */
-export type ChangeFamily = (change: FamilyChange) => boolean
+export type ChangeFamily = (change: FamilyChange, jti: string) => boolean
+
+// No ULID begins with it.
+const behindAll = 'Z'
+/** How many uses are looked back for the first one of a generation. */
+const mostUses = 10_000
 
 /** By hand, as the record of a token is: these statements run for every refresh. */
 export function createFamilyChanges({ sqlite, clock }: Connection): ChangeFamily {
@@ -35,7 +50,7 @@ export function createFamilyChanges({ sqlite, clock }: Connection): ChangeFamily
   // The compare-and-set: of all who present the ticket of one generation, one changes the row.
   const rotate = sqlite.prepare(
     `UPDATE refresh_family SET generation = generation + 1, generation_at = ?, root_version = ?, expires_at = ?,
-       confirmation = ?
+       confirmation = ?, last_jti = ?
      WHERE family_id = ? AND generation = ? AND end_reason IS NULL AND expires_at > ?`,
   )
   const findCurrent = sqlite
@@ -47,7 +62,7 @@ export function createFamilyChanges({ sqlite, clock }: Connection): ChangeFamily
   // Between the decision and its act a process may be paused for an hour.
   const latest = (at: number): number => Math.max(at, clock.nowMilliseconds())
 
-  return (change) => {
+  return (change, jti) => {
     switch (change.kind) {
       case 'start': {
         const { changes } = insert.run(...toValues(change.family))
@@ -59,7 +74,7 @@ export function createFamilyChanges({ sqlite, clock }: Connection): ChangeFamily
         const confirmation = formatConfirmation(change.confirmation) ?? null
         const now = latest(at)
         // The window begins when the ticket is used, however long that had to wait.
-        return rotate.run(now, rootVersion, expiresAt, confirmation, familyId, generation, now).changes === 1
+        return rotate.run(now, rootVersion, expiresAt, confirmation, jti, familyId, generation, now).changes === 1
       }
       case 'retry': {
         const now = latest(change.at)
@@ -71,22 +86,27 @@ export function createFamilyChanges({ sqlite, clock }: Connection): ChangeFamily
 
 export function createFamilyStore(connection: Connection, setMark: SetMark): FamilyStore {
   const { sqlite, acts, clock } = connection
-  const byId = sqlite.prepare('SELECT * FROM refresh_family WHERE family_id = ?')
+  // The seed as text: a blob comes in memory of its own, which takes as long as the rest of the row.
+  const columns = Object.values(getTableColumns(refreshFamily)).map(({ name }) =>
+    name === 'seed' ? 'hex(seed) AS seed' : name,
+  )
+  const byId = sqlite.prepare(`SELECT ${columns.join()} FROM refresh_family WHERE family_id = ?`)
   const end = sqlite.prepare(
     `UPDATE refresh_family SET ended_at = ?, end_reason = ?, expires_at = min(expires_at, ?)
      WHERE family_id = ? AND end_reason IS NULL`,
   )
-  const firstUse = sqlite.prepare(
-    `SELECT jti, request_id, address FROM issuance WHERE family_id = ? AND refresh_generation = ? ORDER BY jti LIMIT 1`,
+  const useBy = sqlite.prepare(
+    'SELECT request_id, address, refresh_generation, previous_jti FROM issuance WHERE jti = ?',
   )
   const count = sqlite
     .prepare(
       `SELECT count(*) FROM refresh_family WHERE client_id = ? AND end_reason IS NULL AND expires_at > ? AND family_id > ?`,
     )
     .pluck()
-  const prune = sqlite.prepare(
-    'DELETE FROM refresh_family WHERE family_id IN (SELECT family_id FROM refresh_family WHERE expires_at < ? LIMIT ?)',
-  )
+  const lastOfPart = sqlite
+    .prepare('SELECT family_id FROM refresh_family WHERE family_id > ? ORDER BY family_id LIMIT 1 OFFSET ?')
+    .pluck()
+  const prune = sqlite.prepare('DELETE FROM refresh_family WHERE family_id > ? AND family_id <= ? AND expires_at < ?')
 
   const readMoment = sqlite.prepare(`SELECT value FROM sequence WHERE name = 'family_moment'`).pluck()
   const noteMoment = sqlite.prepare(
@@ -99,12 +119,30 @@ export function createFamilyStore(connection: Connection, setMark: SetMark): Fam
     return row === undefined ? undefined : toFamily(row)
   }
 
-  const findFirstUse = (familyId: string, generation: number | undefined): (Origin & { at: number }) | undefined => {
-    const row = generation === undefined ? undefined : firstUse.get(familyId, generation)
-    if (row === undefined) return undefined
-    const { jti, request_id, address } = row as { jti: string; request_id: string; address: string }
-    return { requestId: `req_${request_id.replace(/^req_/, '')}`, address, at: ulidMilliseconds(jti) }
+  // From the last use of a family backwards, as far as the records are still there.
+  const findFirstUse = (family: RefreshFamily, generation: number): (Origin & { at: number }) | undefined => {
+    let jti: string | null = family.lastJti ?? null
+    for (let uses = 0; jti !== null && uses < mostUses; uses += 1) {
+      const row = useBy.get(jti) as UseRow | undefined
+      if (row === undefined) return undefined
+      const { request_id, address, refresh_generation, previous_jti } = row
+      if (refresh_generation === generation) {
+        return { requestId: `req_${request_id.replace(/^req_/, '')}`, address, at: ulidMilliseconds(jti) }
+      }
+      jti = previous_jti
+    }
+    return undefined
   }
+
+  const pruneFamilies: FamilyStore['pruneFamilies'] = (before, { after, limit }) =>
+    acts.submit({
+      single: true,
+      run: () => {
+        const last = lastOfPart.get(after, limit - 1) as string | undefined
+        prune.run(after, last ?? behindAll, before)
+        return last
+      },
+    })
 
   const endFamily = ({ familyId, ifGeneration, ifSequence, event }: FamilyEnding, batch: Batch): boolean => {
     if (ifSequence !== undefined && batch.sequence !== ifSequence) return false
@@ -115,7 +153,8 @@ export function createFamilyStore(connection: Connection, setMark: SetMark): Fam
     if (end.run(now, event.reason, now, familyId).changes !== 1) {
       throw new StoreUnavailable('the end of a refresh family was not written')
     }
-    const used = findFirstUse(familyId, event.presentedGeneration)
+    const { presentedGeneration } = event
+    const used = presentedGeneration === undefined ? undefined : findFirstUse(family, presentedGeneration)
     connection.writeEvent(used === undefined ? event : { ...event, firstUse: used })
     const expiresAt = connection.endOfTokens(family.clientId) + longestTokenLifeMilliseconds
     setMark({ kind: 'family', id: familyId, clientId: family.clientId, expiresAt }, batch)
@@ -129,7 +168,7 @@ export function createFamilyStore(connection: Connection, setMark: SetMark): Fam
       read(() => count.get(clientId, now, ulidCeiling(bornAfter)) as number),
     readMoment: () => read(() => (readMoment.get() as number | undefined) ?? 0),
     noteMoment: (at) => acts.submit({ single: true, run: () => void noteMoment.run(at) }),
-    pruneFamilies: (before, limit) => acts.submit({ single: true, run: () => prune.run(before, limit).changes }),
+    pruneFamilies,
   }
 }
 
@@ -158,10 +197,11 @@ function toFamily(row: Row): RefreshFamily {
     subject: row.subject ?? row.client_id,
     audience: row.audience,
     scopes: row.scope === null ? [] : row.scope.split(' '),
-    seed: row.seed,
+    seed: Buffer.from(row.seed, 'hex'),
     generation: row.generation,
     generationAt: row.generation_at,
     rootVersion: row.root_version,
+    lastJti: row.last_jti ?? undefined,
     expiresAt: row.expires_at,
     familyExpiresAt: row.family_expires_at,
     ...parseConfirmation(row.confirmation),

@@ -171,63 +171,59 @@ export const clientSecret = sqliteTable(
 )
 
 /** A row a token, keyed by its `jti`, which is in time order: the table grows and is pruned at its ends alone. */
-export const issuance = sqliteTable(
-  'issuance',
-  {
-    jti: text('jti').primaryKey(),
-    clientId: text('client_id').notNull(),
-    /** Absent when it is the client. */
-    subject: text('subject'),
-    grantType: text('grant_type').notNull(),
-    /** What proved the client: `sec_…`, or `key_…` and `crt_…` where it was no secret. */
-    secretId: text('secret_id').notNull(),
-    audience: text('audience').notNull(),
-    scope: text('scope'),
-    kid: text('kid').notNull(),
-    /** Seconds since the epoch, as in the token. */
-    expiresAt: integer('expires_at').notNull(),
-    requestId: text('request_id').notNull(),
-    address: text('address').notNull(),
-    /** The refresh family that it came with, and the generation that was redeemed for it; absent without a family. */
-    familyId: text('family_id'),
-    refreshGeneration: integer('refresh_generation'),
-    /** What the token is bound to (`oauth/confirmation.ts`). */
-    confirmation: text('confirmation'),
-  },
-  (table) => [
-    // Finds who redeemed a generation first.
-    index('issuance_family').on(table.familyId, table.refreshGeneration).where(sql`${table.familyId} IS NOT NULL`),
-  ],
-)
+export const issuance = sqliteTable('issuance', {
+  jti: text('jti').primaryKey(),
+  clientId: text('client_id').notNull(),
+  /** Absent when it is the client. */
+  subject: text('subject'),
+  grantType: text('grant_type').notNull(),
+  /** What proved the client: `sec_…`, or `key_…` and `crt_…` where it was no secret. */
+  secretId: text('secret_id').notNull(),
+  audience: text('audience').notNull(),
+  scope: text('scope'),
+  kid: text('kid').notNull(),
+  /** Seconds since the epoch, as in the token. */
+  expiresAt: integer('expires_at').notNull(),
+  requestId: text('request_id').notNull(),
+  address: text('address').notNull(),
+  /** The refresh family that it came with, and the generation that was redeemed for it; absent without a family. */
+  familyId: text('family_id'),
+  refreshGeneration: integer('refresh_generation'),
+  /** What the token is bound to (`oauth/confirmation.ts`). */
+  confirmation: text('confirmation'),
+  /**
+   * The token that the redeemed generation began with; absent for the first. So the uses of a family are found one from
+   * the other: an index would be written in another place for each family.
+   */
+  previousJti: text('previous_jti'),
+})
 
 /**
  * A row a refresh family (`token/family.ts`), however often it is refreshed. Its id begins with its birth. WITHOUT ROWID,
- * by hand in the migration: the id would lie there twice.
+ * by hand in the migration: the id would lie there twice. No index on when it dies: each use would move its entry.
  */
-export const refreshFamily = sqliteTable(
-  'refresh_family',
-  {
-    familyId: text('family_id').primaryKey(),
-    clientId: text('client_id').notNull(),
-    /** Absent when it is the client. */
-    subject: text('subject'),
-    audience: text('audience').notNull(),
-    scope: text('scope'),
-    seed: blob('seed', { mode: 'buffer' }).notNull(),
-    generation: integer('generation').notNull(),
-    generationAt: integer('generation_at').notNull(),
-    /** The root that the ticket of this generation is derived from. */
-    rootVersion: integer('root_version').notNull(),
-    /** When the ticket of this generation dies, and when the whole family does. */
-    expiresAt: integer('expires_at').notNull(),
-    familyExpiresAt: integer('family_expires_at').notNull(),
-    endedAt: integer('ended_at'),
-    endReason: text('end_reason'),
-    /** What the token of the current generation is bound to. */
-    confirmation: text('confirmation'),
-  },
-  (table) => [index('refresh_family_expiry').on(table.expiresAt)],
-)
+export const refreshFamily = sqliteTable('refresh_family', {
+  familyId: text('family_id').primaryKey(),
+  clientId: text('client_id').notNull(),
+  /** Absent when it is the client. */
+  subject: text('subject'),
+  audience: text('audience').notNull(),
+  scope: text('scope'),
+  seed: blob('seed', { mode: 'buffer' }).notNull(),
+  generation: integer('generation').notNull(),
+  generationAt: integer('generation_at').notNull(),
+  /** The root that the ticket of this generation is derived from. */
+  rootVersion: integer('root_version').notNull(),
+  /** When the ticket of this generation dies, and when the whole family does. */
+  expiresAt: integer('expires_at').notNull(),
+  familyExpiresAt: integer('family_expires_at').notNull(),
+  endedAt: integer('ended_at'),
+  endReason: text('end_reason'),
+  /** What the token of the current generation is bound to. */
+  confirmation: text('confirmation'),
+  /** The token that this generation began with; absent for the first. */
+  lastJti: text('last_jti'),
+})
 
 /**
  * Tokens that were ended one by one, and those of refresh families that were ended (`token/marks.ts`). What ends all

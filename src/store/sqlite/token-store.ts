@@ -3,6 +3,7 @@ import { isSecretId } from '../../client/client-secret.ts'
 import { ulidCeiling, ulidFloor, ulidMilliseconds } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import { formatConfirmation } from '../../oauth/confirmation.ts'
+import type { FamilyChange } from '../../token/family-store.ts'
 import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
 import type { RecordOutcome, TokenStore } from '../../token/token-store.ts'
 import { parseConfirmation } from './columns.ts'
@@ -20,8 +21,8 @@ export function createTokenStore(connection: Connection): TokenStore {
   // By hand and by position: this runs for every token, and drizzle takes as long to hand the values over as SQLite to write them.
   const insert = sqlite.prepare(
     `INSERT INTO issuance (jti, client_id, subject, grant_type, secret_id, audience, scope, kid, expires_at, request_id, address,
-       family_id, refresh_generation, confirmation)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       family_id, refresh_generation, confirmation, previous_jti)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   )
   const byJti = db
     .select()
@@ -51,9 +52,9 @@ export function createTokenStore(connection: Connection): TokenStore {
           if (batch.sequence !== sequence) return 'moved'
           const replayed = replays.find(uses)
           if (replayed !== undefined) return `${replayed}_replayed`
-          if (change !== undefined && !changeFamily(change)) return 'moved'
+          if (change !== undefined && !changeFamily(change, record.jti)) return 'moved'
           replays.write(uses)
-          const { changes } = insert.run(...toValues(record))
+          const { changes } = insert.run(...toValues(record, change))
           // Somebody's trigger may have swallowed it.
           if (changes !== 1) throw new StoreUnavailable('the record of a token was not written')
           return 'recorded'
@@ -84,7 +85,7 @@ interface LiveRow {
   readonly last: number | null
 }
 
-function toValues(record: IssuanceRecord): (string | number | null)[] {
+function toValues(record: IssuanceRecord, change: FamilyChange | undefined): (string | number | null)[] {
   const {
     jti,
     clientId,
@@ -103,12 +104,27 @@ function toValues(record: IssuanceRecord): (string | number | null)[] {
     confirmation,
   } = record
   const other = subject === clientId ? null : subject
-  const origin = [requestId, address, familyId, refreshGeneration, formatConfirmation(confirmation) ?? null]
-  return [jti, clientId, other, grantType, secretId ?? credentialId, audience, scope, kid, expiresAt, ...origin]
+  const previousJti = change?.kind === 'rotate' ? (change.lastJti ?? null) : null
+  const family = [familyId, refreshGeneration, formatConfirmation(confirmation) ?? null, previousJti]
+  return [
+    jti,
+    clientId,
+    other,
+    grantType,
+    secretId ?? credentialId,
+    audience,
+    scope,
+    kid,
+    expiresAt,
+    requestId,
+    address,
+    ...family,
+  ]
 }
 
 export function toIssuanceRecord(row: typeof issuance.$inferSelect): IssuanceRecord {
-  const { subject, scope, requestId, familyId, refreshGeneration, secretId, confirmation, ...rest } = row
+  const { subject, scope, requestId, familyId, refreshGeneration, secretId, confirmation, ...others } = row
+  const { previousJti: _, ...rest } = others
   return {
     ...rest,
     requestId: `req_${requestId.replace(/^req_/, '')}`,
