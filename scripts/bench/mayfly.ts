@@ -154,15 +154,16 @@ function insertFamilies(
 ): void {
   const insert = sqlite.prepare(
     `INSERT INTO refresh_family (family_id, client_id, audience, scope, seed, generation, generation_at, root_version,
-       expires_at, family_expires_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)`,
+       expires_at, family_expires_at, last_jti)
+     VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)`,
   )
   // As if they had been begun one after the other in the last hour, and refreshed some times each.
   const hour = 3_600_000
   const now = Date.now()
   for (let i = 0; i < count; i += 1) {
     const at = now - hour + Math.floor((i * hour) / count)
-    insert.run(makeUlid(at), clientId, audience, granted, randomBytes(16), i % 40, at, at + 2 * hour, at + 24 * hour)
+    const ends = [at + 2 * hour, at + 24 * hour]
+    insert.run(makeUlid(at), clientId, audience, granted, randomBytes(16), i % 40, at, ...ends, makeUlid(at))
   }
 }
 

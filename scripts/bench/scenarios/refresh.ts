@@ -117,7 +117,7 @@ export const families: Scenario = {
         atLeast('at most 10 % less throughput with a million families', ratio, 0.9),
         atMost('at most 250 bytes a family', bytes, 250),
       ],
-      notes: [...toNotes(outcomes), `A family takes ${bytes.toFixed(0)} bytes of the database, its index included.`],
+      notes: [...toNotes(outcomes), `A family takes ${bytes.toFixed(0)} bytes of the database.`],
     }
   },
 }

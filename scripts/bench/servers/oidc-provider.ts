@@ -1,6 +1,7 @@
 /**
  * oidc-provider as its users run it. `memory ALG`: its own in-memory adapter and JWT access tokens, which it signs and
- * does not store. `sqlite FILE`: opaque tokens, each a row that is durable before the reply. `opaque`: opaque tokens in memory.
+ * does not store. `sqlite FILE`: opaque tokens, each a row that is durable before the reply. `opaque`: opaque tokens in memory, as
+ * many as there are.
  *
  * It gives refresh tokens to people alone; `POST /bench/refresh-token` makes one as if somebody had logged in.
  */
@@ -14,6 +15,19 @@ import { sqliteAdapter } from './sqlite-adapter.ts'
 const api = 'https://api.example.com'
 const scopes = 'invoices:read invoices:write'
 const [kind = '', argument = ''] = process.argv.slice(2)
+
+/** Its own adapter in memory keeps a thousand things; this one keeps all, for as long as it runs. */
+class MapAdapter {
+  readonly #kept = new Map<string, object>()
+
+  async upsert(id: string, payload: object): Promise<void> {
+    this.#kept.set(id, payload)
+  }
+
+  async find(id: string): Promise<object | undefined> {
+    return this.#kept.get(id)
+  }
+}
 
 async function makeKey(alg: 'ES256' | 'RS256'): Promise<object> {
   const { privateKey } = await generateKeyPair(alg, { extractable: true })
@@ -38,6 +52,7 @@ const port = await freePort()
 const url = `http://127.0.0.1:${port}`
 const provider = new Provider(url, {
   ...(kind === 'sqlite' ? { adapter: sqliteAdapter(argument) } : {}),
+  ...(kind === 'opaque' ? { adapter: MapAdapter } : {}),
   jwks: { keys: [await makeKey('ES256'), await makeKey('RS256')] },
   clients: [
     {

@@ -26,7 +26,7 @@ import { stampFile } from './stamp.ts'
 const maxWaiting = 20_000
 const maxActsPerBatch = 512
 /** How long the first act may wait for those that arrive while it waits. */
-const gatherMilliseconds = 4
+const gatherMilliseconds = 8
 const busyMilliseconds = 1_000
 const busyPauseMilliseconds = 5
 const leastTries = 20
