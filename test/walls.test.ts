@@ -40,6 +40,10 @@ const forbidden: readonly [string, string][] = [
   ['src/audit', "import '../key/ring.ts'"],
   ['src/key', "import '../client/client.ts'"],
   ['src/resource', "import '../client/client.ts'"],
+  ['src/outbound', "import '../client/client.ts'"],
+  ['src/oauth', "import '../outbound/remote-keys.ts'"],
+  ['src/http', "import '../outbound/document-fetcher.ts'"],
+  ['src/verifier', "import '../outbound/document-fetcher.ts'"],
   ['src/client', "import '../token/issue.ts'"],
   ['src/registry', "import '../token/issue.ts'"],
   ['src/token', "import '../http/server.ts'"],
@@ -59,7 +63,13 @@ const allowed: readonly [string, string][] = [
   ['src/http', "import 'hono'"],
   ['src/store/sqlite', "import '../../client/client-store.ts'"],
   ['src/cli', "import '../store/open-store.ts'"],
+  ['src/client', "import '../outbound/remote-keys.ts'"],
 ]
+
+/** What may be used of the modules that can open a connection, outside of outbound/: it listens, reads and compares. */
+const harmless = ['BlockList', 'STATUS_CODES', 'Server as NetServer', 'createServer', 'isIP']
+const connecting =
+  /^import (?<type>type )?(?<names>[^;']*?) from 'node:(?:https?|http2|net|tls|dgram|dns|dns\/promises)'$/gms
 
 describe('the walls between rooms', () => {
   it('refuse each import that goes the wrong way, and no other', () => {
@@ -80,6 +90,35 @@ describe('the walls between rooms', () => {
     const text = 'export const x = process.env.X\n'
     expect(lint({ 'src/token/x.ts': text, 'src/cli/x.ts': text })).toEqual({
       'src/token/x.ts': ['noRestrictedGlobals'],
+    })
+  })
+
+  it('I22 let outbound/ alone open connections', () => {
+    const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.ts') && !path.startsWith('outbound/'))
+      .map((path) => [path, readFileSync(join(root, 'src', path), 'utf8')] as const)
+    const used = sources
+      .flatMap(([, text]) => [...text.matchAll(connecting)])
+      .filter(({ groups }) => groups?.type === undefined)
+      .flatMap(({ groups }) => (groups?.names ?? '').replace(/^\{|\}$/g, '').split(','))
+      .map((name) => name.trim())
+      .filter((name) => name !== '' && !name.startsWith('type '))
+    expect([...new Set(used)].sort()).toEqual(harmless)
+    const hidden =
+      /(?:import|require|getBuiltinModule)\(\s*['"](?:node:)?(?:https?|http2|net|tls|dgram|dns)|from '(?:undici|ws|axios)/
+    expect(sources.filter(([, text]) => hidden.test(text)).map(([path]) => path)).toEqual([])
+    // The doctor asks the issuer that it stands beside, as its clients do.
+    const fetching = sources
+      .filter(([, text]) => /(?<![.\w])fetch\((?!request: Request)/.test(text))
+      .map(([path]) => path)
+    expect(fetching).toEqual(['cli/doctor-checks.ts'])
+  })
+
+  it('keep the global fetch out of every room but cli/', () => {
+    const text = "export const reply = await fetch('https://a.test/')\n"
+    expect(lint({ 'src/token/x.ts': text, 'src/outbound/x.ts': text })).toEqual({
+      'src/token/x.ts': ['noRestrictedGlobals'],
+      'src/outbound/x.ts': ['noRestrictedGlobals'],
     })
   })
 
