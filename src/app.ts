@@ -4,6 +4,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { RefusalSampler } from './audit/sampler.ts'
+import { type ClientKey, readClientKey } from './client/client-keys.ts'
 import { checkLimitsFor, ImportedSecretChecker } from './client/imported-secret.ts'
 import { SecretUse } from './client/secret-use.ts'
 import { keyTimingOf, type Settings, toBlockList } from './config.ts'
@@ -24,6 +25,8 @@ import { type Clock, SteadyClock, systemClock } from './lib/clock.ts'
 import { describeError, type Log } from './lib/log.ts'
 import { pause } from './lib/pause.ts'
 import { WitnessUnavailable } from './lib/store-error.ts'
+import { DocumentFetcher, type FetcherOptions } from './outbound/document-fetcher.ts'
+import { RemoteKeys } from './outbound/remote-keys.ts'
 import { Registry } from './registry/registry.ts'
 import { openStore } from './store/open-store.ts'
 import { type Store, StoreOpenError } from './store/store.ts'
@@ -56,6 +59,8 @@ export interface AppOptions {
   /** How often the key ring is looked at. */
   readonly keyTickMilliseconds?: number
   readonly limits?: Partial<ConnectionLimits>
+  /** What stands in the place of the Internet. */
+  readonly outside?: FetcherOptions
 }
 
 /** What a start makes up when it is told neither issuer nor port. */
@@ -150,6 +155,7 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
       events,
       failed: new Set(),
       keyTickMilliseconds: options.keyTickMilliseconds ?? keyTickMilliseconds,
+      outside: options.outside ?? {},
     }
     return {
       store,
@@ -174,6 +180,7 @@ interface Parts {
   readonly ringClock: RingClock
   readonly log: Log
   readonly keyTickMilliseconds: number
+  readonly outside: FetcherOptions
   readonly events: { metrics?: Metrics; failing: boolean; witnessFailing: boolean }
   /** Checks that failed when they were last asked for. */
   readonly failed: Set<string>
@@ -193,7 +200,16 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
   let draining = false
   const familyClock = new SteadyClock(clock, Math.max(ringClock.moment().now, await store.readMoment()))
   const tickets = new RefreshTickets(settings, store, familyClock)
-  const caller = { issuer, checker, secretUse, clock: expiryClock(clock, ringClock), metrics }
+  const caller = {
+    issuer,
+    checker,
+    secretUse,
+    clock: expiryClock(clock, ringClock),
+    assertionAudiences: assertionAudiencesOf(issuer, settings),
+    remoteKeys: createRemoteKeys(parts, metrics),
+    replays: store,
+    metrics,
+  }
   const verifier = new TokenVerifier({
     registry,
     store,
@@ -261,6 +277,23 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
       await store.close()
     },
   }
+}
+
+// The token endpoint under whatever name a client asks it at is not asked for: only ours counts.
+function assertionAudiencesOf(issuer: string, { assertionAudience }: Settings): readonly string[] {
+  return assertionAudience === 'issuer' ? [issuer] : [issuer, `${issuer}/token`]
+}
+
+function createRemoteKeys({ clock, log, outside }: Parts, metrics: Metrics): RemoteKeys<ClientKey> {
+  return new RemoteKeys({
+    fetcher: new DocumentFetcher(outside),
+    clock,
+    parseKey: readClientKey,
+    onFetch: (outcome, url) => {
+      metrics.keyFetches.inc({ outcome })
+      if (outcome !== 'fetched') log.warn({ host: new URL(url).host, outcome }, 'keys of a client not fetched')
+    },
+  })
 }
 
 function createMetrics(checker: ImportedSecretChecker, { registry, ringClock, settings, store }: Parts): Metrics {

@@ -19,6 +19,10 @@ export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const
 
 export type LogLevel = (typeof logLevels)[number]
 
+const assertionAudienceNames = ['issuer', 'issuer-or-token-endpoint'] as const
+
+export type AssertionAudience = (typeof assertionAudienceNames)[number]
+
 /** Environment variables by name, as `process.env` has them. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -44,6 +48,7 @@ export interface Settings {
   readonly auditIssuanceRetentionSeconds: number
   readonly auditRetentionSeconds: number
   readonly trustedProxies: readonly string[]
+  readonly assertionAudience: AssertionAudience
   readonly metricsListen: { readonly host: string; readonly port: number } | undefined
   readonly logLevel: LogLevel
   readonly allowInsecureIssuer: boolean
@@ -248,6 +253,14 @@ const settings = {
       z.transform(splitList),
     ),
   },
+  assertionAudience: {
+    variable: 'MAYFLY_ASSERTION_AUDIENCE',
+    default: 'issuer',
+    takes: assertionAudienceNames.join(' or '),
+    meaning:
+      'What a client assertion must have in `aud` (draft-ietf-oauth-rfc7523bis): the issuer identifier alone. `issuer-or-token-endpoint` lets old client libraries in, who put the token endpoint there; then another server that a client trusts may pass its assertion on to this one.',
+    schema: z.enum(assertionAudienceNames),
+  },
   metricsListen: {
     variable: 'MAYFLY_METRICS_LISTEN',
     takes: 'host:port',
@@ -331,6 +344,7 @@ export function parseSettings(environment: Environment, folder: string): Setting
     auditIssuanceRetentionSeconds: get(settings.auditIssuanceRetention),
     auditRetentionSeconds: get(settings.auditRetention),
     trustedProxies: getOptional(settings.trustedProxies) ?? [],
+    assertionAudience: get(settings.assertionAudience),
     metricsListen: getOptional(settings.metricsListen),
     logLevel: get(settings.logLevel),
     allowInsecureIssuer: get(settings.allowInsecureIssuer),

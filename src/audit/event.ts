@@ -52,6 +52,8 @@ export interface RefusedRequest extends Origin {
   readonly clientIdHash?: string
   /** The id inside the secret that was presented, when that has the form of a secret of ours. */
   readonly secretId?: string
+  /** What had proved the client when it was refused something else: see `IssuanceRecord`. */
+  readonly credentialId?: string
 }
 
 /** Refusals of one address that came faster than they are recorded one by one. */

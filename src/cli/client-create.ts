@@ -8,10 +8,14 @@ import {
   isAcceptableCost,
   parseArgonHash,
 } from '../client/imported-secret.ts'
+import { assertionType, maxAssertionSeconds } from '../client/private-key-jwt.ts'
+import { formatSpan } from '../lib/duration.ts'
 import type { Secret } from '../lib/secret.ts'
+import { isSecretMethod } from '../oauth/auth-method.ts'
 import type { Store } from '../store/store.ts'
 import { type Command, type CommandContext, type OptionValues, type Printed, UsageError } from './command.ts'
 import { describeClient } from './describe.ts'
+import { jwksOptions, parseAssertionAlg, parseKeys } from './jwks-option.ts'
 import { printObject } from './print.ts'
 import {
   listOption,
@@ -40,7 +44,11 @@ export const clientOptions = [
     description: 'a resource whose tokens it may ask about at /introspect',
     repeats: true,
   },
-  { flags: '--auth-method <method>', description: 'how it proves itself (default: client_secret_basic)' },
+  {
+    flags: '--auth-method <method>',
+    description: 'how it proves itself (default: client_secret_basic, or private_key_jwt with keys)',
+  },
+  ...jwksOptions,
   { flags: '--access-token-ttl <duration>', description: 'life of its tokens, such as 5m' },
 ]
 
@@ -52,6 +60,8 @@ export function parseClientOptions(context: CommandContext, options: OptionValue
   const introspects = listOption(options, 'introspects')
   const method = textOption(options, 'authMethod')
   const ttl = textOption(options, 'accessTokenTtl')
+  const keys = parseKeys(options)
+  const assertionAlg = parseAssertionAlg(options)
   if ((audiences?.length ?? 0) > 64) throw new UsageError('a client takes at most 64 audiences')
   if ((introspects?.length ?? 0) > 64) throw new UsageError('a client introspects tokens of at most 64 resources')
   return {
@@ -60,6 +70,8 @@ export function parseClientOptions(context: CommandContext, options: OptionValue
     ...(audiences === undefined ? {} : { audiences: audiences.map(parseUri) }),
     ...(introspects === undefined ? {} : { introspects: introspects.map(parseUri) }),
     ...(method === undefined ? {} : { authMethods: [parseAuthMethod(method)] }),
+    ...(keys === undefined ? {} : { keys }),
+    ...(assertionAlg === undefined ? {} : { assertionAlg }),
     ...(ttl === undefined ? {} : { accessTokenTtlSeconds: parseTtl(ttl, context.settings.accessTokenMaxTtlSeconds) }),
   }
 }
@@ -86,14 +98,16 @@ export const clientCreate: Command = {
     const settings: ClientSettings = {
       name: parseName(name),
       grantTypes: onlyAsks ? [] : ['client_credentials'],
-      authMethods: ['client_secret_basic'],
+      authMethods: [named.keys === undefined ? 'client_secret_basic' : 'private_key_jwt'],
       scopes: [],
       audiences: [],
       ...named,
     }
     requireUse(clientId, settings, context)
     const store = await context.openStore()
-    const { secret, shown } = await chooseSecret(context, store, options)
+    const { secret, shown } = settings.authMethods.some(isSecretMethod)
+      ? await chooseSecret(context, store, options)
+      : refuseSecret(settings, options)
     const client = await store.createClient(clientId, settings, secret, context.actor)
     const { issuer } = await store.readRegistryHead()
     return printClient(client, secret, shown, issuer ?? 'ISSUER')
@@ -127,7 +141,7 @@ function parseClientId(given: string | undefined, name: string): string {
 }
 
 interface ChosenSecret {
-  readonly secret: NewSecret
+  readonly secret?: NewSecret
   /** The text of a generated secret, to be shown once. */
   readonly shown?: Secret
 }
@@ -141,6 +155,13 @@ async function chooseSecret(context: CommandContext, store: Store, options: Opti
   if (fromStdin) return { secret: await importSecret(await context.readStdin(), store) }
   const { secretId, sha256, secret } = generateSecret()
   return { secret: { kind: 'generated', secretId, sha256 }, shown: secret }
+}
+
+// A secret that nobody uses is one that somebody may find.
+function refuseSecret({ authMethods }: ClientSettings, options: OptionValues): ChosenSecret {
+  const named = options.secretStdin === true ? '--secret-stdin' : '--secret-hash'
+  if (options.secretStdin !== true && textOption(options, 'secretHash') === undefined) return {}
+  throw new UsageError(`a client that proves itself by ${authMethods[0]} has no secret: leave out \`${named}\``)
 }
 
 function parseHash(hash: string): string {
@@ -169,19 +190,25 @@ async function importSecret(input: string, store: Store): Promise<NewSecret> {
   }
 }
 
-function printClient(client: Client, secret: NewSecret, shown: Secret | undefined, issuer: string): Printed {
+function printClient(
+  client: Client,
+  secret: NewSecret | undefined,
+  shown: Secret | undefined,
+  issuer: string,
+): Printed {
   const { secret_count: _, updated_at: __, disabled_at: ___, ...described } = describeClient(client)
   const json = {
     ...described,
-    secret_id: secret.secretId,
+    ...(secret === undefined ? {} : { secret_id: secret.secretId }),
     ...(shown === undefined ? {} : { client_secret: shown.reveal() }),
-    client_secret_expires_at: 0,
+    ...(secret === undefined ? {} : { client_secret_expires_at: 0 }),
   }
   const printed = printObject(json, [
     '',
     ...(shown === undefined ? [] : ['This is the only time that the secret is shown.', '']),
     client.grantTypes.length === 0 ? 'To ask about a token:' : 'A token for it:',
     `  ${curlFor(client, shown?.reveal() ?? 'SECRET', issuer)}`,
+    ...explainAssertion(client, issuer),
   ])
   return shown === undefined ? printed : { ...printed, secretOf: client.clientId }
 }
@@ -190,11 +217,28 @@ function printClient(client: Client, secret: NewSecret, shown: Secret | undefine
 export function curlFor(client: Client, secret: string, issuer: string): string {
   const [audience = ''] = client.audiences
   const resource = client.audiences.length > 1 ? ` --data-urlencode ${shellWord(`resource=${audience}`)}` : ''
-  const credentials =
-    client.authMethods[0] === 'client_secret_post'
-      ? `-d client_id=${client.clientId} -d client_secret=${secret}`
-      : `-u ${client.clientId}:${secret}`
+  const credentials = credentialsFor(client, secret)
   if (client.grantTypes.length === 0)
     return `curl -s ${credentials} -d token=TOKEN ${shellWord(`${issuer}/introspect`)}`
   return `curl -s ${credentials} -d grant_type=client_credentials${resource} ${shellWord(`${issuer}/token`)}`
+}
+
+function credentialsFor({ clientId, authMethods }: Client, secret: string): string {
+  switch (authMethods[0]) {
+    case 'client_secret_post':
+      return `-d client_id=${clientId} -d client_secret=${secret}`
+    case 'private_key_jwt':
+      return `-d client_assertion_type=${assertionType} -d client_assertion=ASSERTION`
+    default:
+      return `-u ${clientId}:${secret}`
+  }
+}
+
+function explainAssertion({ clientId, authMethods }: Client, issuer: string): readonly string[] {
+  if (authMethods[0] !== 'private_key_jwt') return []
+  return [
+    '',
+    `ASSERTION is a JWT that its key signs: iss and sub ${clientId}, aud ${issuer}, exp at most ${formatSpan(maxAssertionSeconds)} ahead, and a jti that was not used before.`,
+    'docs/client-authentication.md makes one in curl, TypeScript, Python and Go.',
+  ]
 }

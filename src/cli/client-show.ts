@@ -1,3 +1,6 @@
+import type { Client } from '../client/client.ts'
+import { registeredKeys } from '../client/client-keys.ts'
+import { foreignAlgs } from '../oauth/public-jwk.ts'
 import type { Command } from './command.ts'
 import { describeClient, describeSecret } from './describe.ts'
 import { getClient } from './lookup.ts'
@@ -16,7 +19,16 @@ export const clientShow: Command = {
       (secret) =>
         `secret ${secret.secret_id}: ${secret.kind}, expires ${secret.expires_at ?? 'never'}, last used ${secret.last_used_at ?? 'never'}`,
     )
-    const printed = printObject(describeClient(client), lines)
-    return { json: { ...describeClient(client), secrets }, text: printed.text }
+    const { jwks, ...described } = describeClient(client)
+    const printed = printObject(described, [...lines, ...describeKeyLines(client)])
+    return { json: { ...described, ...(jwks === undefined ? {} : { jwks }), secrets }, text: printed.text }
   },
+}
+
+function describeKeyLines({ keys }: Client): readonly string[] {
+  if (keys?.kind !== 'inline') return []
+  return registeredKeys(keys).map(
+    ({ name, key }) =>
+      `key ${name}: ${foreignAlgs.filter((alg) => key.fits(alg)).join(', ')}, thumbprint ${key.thumbprint}`,
+  )
 }

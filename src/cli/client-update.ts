@@ -18,6 +18,8 @@ export const clientUpdate: Command = {
       description: 'another way to prove itself, beside the registered one',
       repeats: true,
     },
+    { flags: '--no-jwks', description: 'forget its keys, registered or fetched' },
+    { flags: '--no-token-endpoint-auth-signing-alg', description: 'back to any algorithm that fits its key' },
     { flags: '--no-access-token-ttl', description: 'back to the token life of the resource or server' },
   ],
   example: 'mayfly client update billing --scope "invoices:read invoices:write"',
@@ -29,6 +31,8 @@ export const clientUpdate: Command = {
       ...parseClientOptions(context, options),
       ...(name === undefined ? {} : { name: parseName(name) }),
       ...(also === undefined ? {} : { alsoAccept: also.map(parseAuthMethod) }),
+      ...(options.jwks === false ? { keys: null } : {}),
+      ...(options.tokenEndpointAuthSigningAlg === false ? { assertionAlg: null } : {}),
       ...(options.accessTokenTtl === false ? { accessTokenTtlSeconds: null } : {}),
     }
     if (Object.keys(changes).length === 0)

@@ -26,6 +26,7 @@ export function describeClient(client: Client) {
     grant_types: client.grantTypes,
     token_endpoint_auth_method: method ?? 'none',
     also_accepted_auth_methods: others,
+    ...describeKeys(client),
     scope: client.scopes.join(' '),
     audience: client.audiences,
     introspects: client.introspects,
@@ -33,6 +34,15 @@ export function describeClient(client: Client) {
     secret_count: client.secrets.length,
     updated_at: timestamp(client.updatedAt),
     disabled_at: timestamp(client.disabledAt),
+  }
+}
+
+// As a registration answers (RFC 7591 section 2): what is not there is absent.
+function describeKeys({ keys, assertionAlg }: Client) {
+  return {
+    ...(keys?.kind === 'inline' ? { jwks: { keys: keys.jwks } } : {}),
+    ...(keys?.kind === 'uri' ? { jwks_uri: keys.uri } : {}),
+    ...(assertionAlg === undefined ? {} : { token_endpoint_auth_signing_alg: assertionAlg }),
   }
 }
 

@@ -1,8 +1,8 @@
 /**
  * Who is asking. One method proves one client; every way of failing answers the same bytes, and the work done depends
- * on the presented string alone: one look at the registry, and one hash of the class that the string belongs to.
+ * on the presented string alone: one look at the registry, and one hash of the class that the string belongs to, or one
+ * signature of the algorithm that it names.
  */
-import type { Clock } from '../lib/clock.ts'
 import { type AuthMethod, authMethods } from '../oauth/auth-method.ts'
 import { OAuthError, type Reason } from '../oauth/errors.ts'
 import type { ReplayUse } from '../oauth/replay.ts'
@@ -10,6 +10,7 @@ import type { Client, ClientSecret } from './client.ts'
 import { type CredentialId, generatedPrefix, matchesHash, secretIdOf } from './client-secret.ts'
 import type { ArgonCost, ImportedSecretChecker } from './imported-secret.ts'
 import { type CredentialRequest, methods, type PresentedCredentials } from './methods.ts'
+import { type AssertionTools, proveByAssertion } from './private-key-jwt.ts'
 
 /** Where clients are looked up, at one moment of the registry. */
 export interface ClientLookup {
@@ -42,18 +43,14 @@ export type Claim = PresentedCredentials & {
  * Takes the client's claim out of a request.
  *
  * @throws OAuthError `authentication_several`, `_missing`, `_malformed`, `_scheme_unsupported`, `_method_unsupported`,
- *   `_client_mismatch`
- * @see RFC 6749 section 2.3
+ *   `_client_mismatch`, `assertion_incomplete`, `_malformed`, `_claim_missing`
+ * @see RFC 6749 section 2.3, RFC 7521 section 4.2
  */
 export function parseClaim(request: CredentialRequest): Claim {
   const used = authMethods.filter((method) => methods[method].isUsed(request))
-  const hasAssertion = ['client_assertion', 'client_assertion_type'].some(
-    (name) => request.form.get(name) !== undefined,
-  )
   const hasForeignScheme = request.authorization !== undefined && !used.includes('client_secret_basic')
-  if (used.length + Number(hasAssertion) + Number(hasForeignScheme) > 1) throw new OAuthError('authentication_several')
+  if (used.length + Number(hasForeignScheme) > 1) throw new OAuthError('authentication_several')
   if (hasForeignScheme) throw new OAuthError('authentication_scheme_unsupported')
-  if (hasAssertion) throw new OAuthError('authentication_method_unsupported')
   const [method] = used
   if (method === undefined) throw new OAuthError('authentication_missing')
   const presented = methods[method].parse(request)
@@ -62,11 +59,9 @@ export function parseClaim(request: CredentialRequest): Claim {
   return { ...presented, method, checked: new Map() }
 }
 
-/** What proofs are checked with. */
-export interface ProofTools {
+/** What proofs are checked with. `clock` tells what has expired. */
+export interface ProofTools extends AssertionTools {
   readonly checker: ImportedSecretChecker
-  /** Tells what has expired. */
-  readonly clock: Clock
 }
 
 /** What a credential proved of a client that has it. */
@@ -79,7 +74,7 @@ interface Proof {
 /**
  * Proves a claim.
  *
- * @throws OAuthError with a reason of `invalid_client`, or `secret_check_busy`
+ * @throws OAuthError with a reason of `invalid_client`, or `secret_check_busy`, `assertion_keys_busy`
  * @throws StoreUnavailable
  * @see RFC 6749 section 5.2
  */
@@ -117,11 +112,15 @@ function prove(
   switch (claim.kind) {
     case 'secret':
       return proveBySecret(claim, client, lookup.importedCost, tools)
+    case 'assertion':
+      return proveByAssertion(claim.assertion.reveal(), client, tools)
   }
 }
 
+type SecretClaim = Extract<Claim, { readonly kind: 'secret' }>
+
 async function proveBySecret(
-  claim: Claim,
+  claim: SecretClaim,
   client: Client | undefined,
   importedCost: ArgonCost | undefined,
   { checker, clock }: ProofTools,
@@ -132,14 +131,14 @@ async function proveBySecret(
   return { credentialId: secret.secretId, method: claim.method }
 }
 
-function knowsSecret(claim: Claim, client: Client | undefined): boolean {
+function knowsSecret(claim: SecretClaim, client: Client | undefined): boolean {
   const id = secretIdOf(claim.secret.reveal())
   return id === undefined || client?.secrets.some((secret) => secret.secretId === id) === true
 }
 
 /** The client's secret that was presented, expired or not. */
 async function checkSecret(
-  claim: Claim,
+  claim: SecretClaim,
   client: Client | undefined,
   importedCost: ArgonCost | undefined,
   checker: ImportedSecretChecker,

@@ -1,9 +1,11 @@
 import type { Secret } from '../lib/secret.ts'
 import type { AuthMethod } from '../oauth/auth-method.ts'
 import { OAuthError } from '../oauth/errors.ts'
+import type { ParsedJwt } from '../oauth/jwt.ts'
 import type { Parameters } from '../oauth/parameters.ts'
 import { clientSecretBasic } from './client-secret-basic.ts'
 import { clientSecretPost } from './client-secret-post.ts'
+import { privateKeyJwt } from './private-key-jwt.ts'
 
 /** What a request brought along to prove its client: the `Authorization` header and the form. */
 export interface CredentialRequest {
@@ -12,7 +14,10 @@ export interface CredentialRequest {
 }
 
 /** A claim to be a client, with what shall prove it. */
-export type PresentedCredentials = { readonly clientId: string } & { readonly kind: 'secret'; readonly secret: Secret }
+export type PresentedCredentials = { readonly clientId: string } & (
+  | { readonly kind: 'secret'; readonly secret: Secret }
+  | { readonly kind: 'assertion'; readonly assertion: Secret<ParsedJwt> }
+)
 
 /** One way to authenticate. A new one is a file beside this and a line in the table below. */
 export interface ClientAuthMethod {
@@ -32,7 +37,7 @@ const unavailable: ClientAuthMethod = {
 export const methods: Readonly<Record<AuthMethod, ClientAuthMethod>> = {
   client_secret_basic: clientSecretBasic,
   client_secret_post: clientSecretPost,
-  private_key_jwt: unavailable,
+  private_key_jwt: privateKeyJwt,
   tls_client_auth: unavailable,
   self_signed_tls_client_auth: unavailable,
 }

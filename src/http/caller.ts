@@ -1,7 +1,12 @@
-import { type AuthenticatedClient, authenticateClient, type Claim, parseClaim } from '../client/authenticate.ts'
-import type { ImportedSecretChecker } from '../client/imported-secret.ts'
+import {
+  type AuthenticatedClient,
+  authenticateClient,
+  type Claim,
+  type ProofTools,
+  parseClaim,
+} from '../client/authenticate.ts'
+import type { ReplayStore } from '../client/replay-store.ts'
 import type { SecretUse } from '../client/secret-use.ts'
-import type { Clock } from '../lib/clock.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import type { GrantType } from '../oauth/grant-type.ts'
 import type { Parameters } from '../oauth/parameters.ts'
@@ -9,12 +14,10 @@ import type { RegistryView } from '../registry/registry.ts'
 import type { RequestRecord } from './request.ts'
 
 /** What an endpoint needs whose callers are clients that prove themselves. */
-export interface CallerEndpoint {
+export interface CallerEndpoint extends ProofTools {
   readonly issuer: string
-  readonly checker: ImportedSecretChecker
   readonly secretUse: SecretUse
-  /** Tells what has expired. */
-  readonly clock: Clock
+  readonly replays: Pick<ReplayStore, 'useOnce'>
 }
 
 /** What a request has told of itself so far, for the record of its refusal. */
@@ -35,16 +38,16 @@ export function readClaim({ incoming }: RequestRecord, form: Parameters, facts: 
 /**
  * Who is asking, by one view of the registry.
  *
- * @throws OAuthError with a reason of `invalid_client`, `secret_check_busy`, `issuer_changed`; StoreUnavailable
+ * @throws OAuthError as `authenticateClient` does, or `issuer_changed`; StoreUnavailable
  */
 export async function authenticateCaller(
-  { issuer, checker, clock }: CallerEndpoint,
+  endpoint: CallerEndpoint,
   claim: Claim,
   view: RegistryView,
   facts: RequestFacts,
 ): Promise<AuthenticatedClient> {
-  requireIssuer(view, issuer)
-  const authenticated = await authenticateClient(claim, view, { checker, clock })
+  requireIssuer(view, endpoint.issuer)
+  const authenticated = await authenticateClient(claim, view, endpoint)
   facts.client = authenticated
   return authenticated
 }
@@ -52,6 +55,18 @@ export async function authenticateCaller(
 /** Another process may have accepted another issuer for this database; tokens of the old one must end then. @throws OAuthError `issuer_changed` */
 export function requireIssuer(view: RegistryView, issuer: string): void {
   if (view.issuer !== issuer) throw new OAuthError('issuer_changed')
+}
+
+/**
+ * Makes the statements count that a caller proved itself with, where no token does that: durably, and before anything
+ * happens or is answered on their word.
+ *
+ * @throws OAuthError `assertion_replayed`; StoreUnavailable
+ */
+export async function spendProof({ replays }: CallerEndpoint, { client }: RequestFacts): Promise<void> {
+  if (client === undefined || client.uses.length === 0) return
+  const replayed = await replays.useOnce(client.uses)
+  if (replayed !== undefined) throw new OAuthError(`${replayed}_replayed`)
 }
 
 /** Notes that the secret of a caller was used, once its request was served. */

@@ -5,7 +5,7 @@ import type { Parameters } from '../oauth/parameters.ts'
 import { type Introspection, introspect, signIntrospection } from '../token/introspect.ts'
 import type { TokenVerifier } from '../token/token-verifier.ts'
 import { prefers } from './accept.ts'
-import { authenticateCaller, type CallerEndpoint, noteUse, type RequestFacts, readClaim } from './caller.ts'
+import { authenticateCaller, type CallerEndpoint, noteUse, type RequestFacts, readClaim, spendProof } from './caller.ts'
 import { readForm } from './form.ts'
 import type { Metrics } from './metrics.ts'
 import type { RequestRecord } from './request.ts'
@@ -43,6 +43,7 @@ export async function answerIntrospection(
     const jwt = signer && (await signIntrospection(answer, { ...endpoint, audience, signer }))
     return { answer, jwt }
   })
+  await spendProof(endpoint, facts)
   noteUse(endpoint, facts)
   endpoint.metrics.countCheck('introspect', outcomeOf(answer))
   return jwt === undefined ? answerJson(record, answer) : answerText(record, jwt, signedMediaType)

@@ -1,6 +1,7 @@
 import { type SigningAlg, signingAlgs } from '../key/signer.ts'
-import { secretMethods } from '../oauth/auth-method.ts'
+import { type AuthMethod, secretMethods } from '../oauth/auth-method.ts'
 import { grantTypes } from '../oauth/grant-type.ts'
+import { foreignAlgs } from '../oauth/public-jwk.ts'
 
 /** Where everything is, under an issuer: paths to route, and URLs to publish. */
 export interface Endpoints {
@@ -8,6 +9,9 @@ export interface Endpoints {
   /** The issuer's path, empty when it has none. */
   readonly base: string
 }
+
+// Those that every server has; certificates take TLS.
+const methods: readonly AuthMethod[] = [...secretMethods, 'private_key_jwt']
 
 /** What the documents say besides: settings that show outside. */
 export interface Advertised extends Endpoints {
@@ -34,11 +38,14 @@ export function oauthMetadata({ issuer, introspectionAlg }: Advertised): object 
     authorization_endpoint: `${issuer}/authorize`,
     response_types_supported: ['none'],
     grant_types_supported: grantTypes,
-    token_endpoint_auth_methods_supported: secretMethods,
+    token_endpoint_auth_methods_supported: methods,
+    token_endpoint_auth_signing_alg_values_supported: foreignAlgs,
     revocation_endpoint: `${issuer}/revoke`,
-    revocation_endpoint_auth_methods_supported: secretMethods,
+    revocation_endpoint_auth_methods_supported: methods,
+    revocation_endpoint_auth_signing_alg_values_supported: foreignAlgs,
     introspection_endpoint: `${issuer}/introspect`,
-    introspection_endpoint_auth_methods_supported: secretMethods,
+    introspection_endpoint_auth_methods_supported: methods,
+    introspection_endpoint_auth_signing_alg_values_supported: foreignAlgs,
     introspection_signing_alg_values_supported: [introspectionAlg],
   }
 }

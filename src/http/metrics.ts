@@ -27,6 +27,7 @@ export class Metrics {
   readonly revocations: Counter<'kind'>
   readonly tokenChecks: Counter<'endpoint' | 'outcome'>
   readonly forgedTokens: Counter
+  readonly keyFetches: Counter<'outcome'>
   readonly requests: Histogram<'route' | 'status'>
   readonly commitActs: Histogram
   readonly commitSeconds: Histogram
@@ -67,6 +68,12 @@ export class Metrics {
     this.forgedTokens = new Counter({
       name: 'mayfly_forged_tokens_total',
       help: 'Tokens that one of our keys signed and that we have not made',
+      registers,
+    })
+    this.keyFetches = new Counter({
+      name: 'mayfly_key_fetches_total',
+      help: 'Key sets that were asked for at the jwks_uri of clients, by what became of it',
+      labelNames: ['outcome'],
       registers,
     })
     this.requests = new Histogram({

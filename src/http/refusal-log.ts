@@ -9,7 +9,7 @@ import type { AuditedEndpoint, RefusedRequest, SampledRefusals } from '../audit/
 import { auditedEndpoints } from '../audit/event.ts'
 import type { RefusalSampler } from '../audit/sampler.ts'
 import type { Claim } from '../client/authenticate.ts'
-import { secretIdOf } from '../client/client-secret.ts'
+import { isSecretId, secretIdOf } from '../client/client-secret.ts'
 import type { Log } from '../lib/log.ts'
 import { type OAuthError, type Reason, refusalOf } from '../oauth/errors.ts'
 import { addressGroup } from './address.ts'
@@ -42,7 +42,8 @@ export class RefusalLog {
     const { sampler, log, audit } = this.#parts
     const endpoint = auditedEndpointOf(record.route)
     if (endpoint === undefined) return
-    const isStranger = facts.client === undefined
+    // Whoever sends again what another has signed has proved nothing.
+    const isStranger = facts.client === undefined || reason === 'assertion_replayed'
     if (isStranger && !sampler.admit(addressGroup(record.address), reason)) return
     const event = this.#describe({ ...record, endpoint }, reason, facts)
     log.info(logFields(event), 'refused')
@@ -66,8 +67,9 @@ export class RefusalLog {
     reason: Reason,
     facts: RequestFacts,
   ): RefusedRequest {
-    const { claim, grantType } = facts
-    const secretId = claim === undefined ? undefined : secretIdOf(claim.secret.reveal())
+    const { claim, client, grantType } = facts
+    const secretId = claim?.kind === 'secret' ? secretIdOf(claim.secret.reveal()) : undefined
+    const credentialId = client === undefined || isSecretId(client.credentialId) ? undefined : client.credentialId
     return {
       type: 'token.refused',
       reason,
@@ -77,6 +79,7 @@ export class RefusalLog {
       ...(grantType === undefined ? {} : { grantType }),
       ...(claim === undefined ? {} : nameClient(claim)),
       ...(secretId === undefined ? {} : { secretId }),
+      ...(credentialId === undefined ? {} : { credentialId }),
     }
   }
 }
@@ -101,5 +104,6 @@ function logFields(event: RefusedRequest): object {
     client_id: event.clientId,
     client_id_sha256: event.clientIdHash,
     secret_id: event.secretId,
+    credential_id: event.credentialId,
   }
 }

@@ -4,7 +4,7 @@ import type { MarkStore } from '../token/mark-store.ts'
 import type { RefreshTickets } from '../token/refresh.ts'
 import { endTarget, findTarget } from '../token/revoke.ts'
 import type { TokenVerifier } from '../token/token-verifier.ts'
-import { authenticateCaller, type CallerEndpoint, noteUse, type RequestFacts, readClaim } from './caller.ts'
+import { authenticateCaller, type CallerEndpoint, noteUse, type RequestFacts, readClaim, spendProof } from './caller.ts'
 import { readForm } from './form.ts'
 import type { Metrics } from './metrics.ts'
 import type { RefusalLog } from './refusal-log.ts'
@@ -39,6 +39,7 @@ export async function answerRevocation(
     if (token === undefined) throw new OAuthError('token_missing')
     return findTarget(token, { client, keys: view.ring.ticketKeys, tickets: endpoint.tickets, verify, origin: record })
   })
+  await spendProof(endpoint, facts)
   const { requestId, address } = record
   const ended = await endTarget(endpoint.store, target, { requestId, address })
   if (target.kind === 'none' && target.reason !== undefined) await noteForeign(endpoint, record, facts, target.reason)

@@ -6,15 +6,15 @@ const hidden = '[secret]'
  * A value that must not be printed, serialised or cloned by accident. Only `reveal()` gives it out, so that a search
  * for that word finds every place where a secret is used.
  */
-export class Secret {
-  readonly #value: string
+export class Secret<T = string> {
+  readonly #value: T
 
-  constructor(value: string) {
+  constructor(value: T) {
     this.#value = value
   }
 
   /** The value itself. */
-  reveal(): string {
+  reveal(): T {
     return this.#value
   }
 

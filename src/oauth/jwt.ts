@@ -77,10 +77,19 @@ function parsePart(part: string): Json | undefined {
   const bytes = decode(part)
   if (bytes === undefined) return undefined
   try {
-    const text = utf8.decode(bytes)
+    return parsePlainObject(utf8.decode(bytes))
+  } catch {
+    return undefined
+  }
+}
+
+/** A JSON object that all who read it read alike: no name twice, no half characters, not too deep; `undefined` for anything else. */
+export function parsePlainObject(text: string): Json | undefined {
+  try {
     const value: unknown = JSON.parse(text)
     return isObject(value) && isPlain(text) ? value : undefined
   } catch {
+    // Neither the error nor its message go on: the message quotes the text.
     return undefined
   }
 }

@@ -15,6 +15,7 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../lib/clock.ts'
+import { parsePlainObject } from '../oauth/jwt.ts'
 import type { DocumentFetcher } from './document-fetcher.ts'
 import { OutboundError, type OutboundFailure } from './outbound-error.ts'
 
@@ -30,9 +31,9 @@ export const maxKeysPerSet = 50
 /** Most URLs whose sets are kept. */
 export const maxSources = 1_000
 
-/** What a set is made of: a key, and the name that its owner gave it. */
+/** What a set is made of: a key, and what it is called by. */
 export interface NamedKey {
-  readonly kid?: string
+  readonly name: string
 }
 
 /** What became of one request for a set. */
@@ -146,7 +147,7 @@ export class RemoteKeys<K extends NamedKey> {
 
 /**
  * The usable keys of a JWK set. Members that are no such key are passed over (RFC 7517 section 5); of keys that share a
- * `kid` none is taken, for which of them is meant would be a guess.
+ * name none is taken, for which of them is meant would be a guess.
  *
  * @throws OutboundError `malformed` when it is no JWK set, `too_large` when it has more than 50 members
  */
@@ -157,20 +158,14 @@ export function parseKeySet<K extends NamedKey>(
   const members = membersOf(text)
   if (members.length > maxKeysPerSet) throw new OutboundError('too_large')
   const keys = members.map(parseKey).filter((key) => key !== undefined)
-  const byKid = Map.groupBy(keys, ({ kid }) => kid)
-  return keys.filter(({ kid }) => kid === undefined || byKid.get(kid)?.length === 1)
+  const byName = Map.groupBy(keys, ({ name }) => name)
+  return keys.filter(({ name }) => byName.get(name)?.length === 1)
 }
 
 function membersOf(text: string): readonly unknown[] {
-  try {
-    const document: unknown = JSON.parse(text)
-    if (typeof document === 'object' && document !== null && 'keys' in document && Array.isArray(document.keys)) {
-      return document.keys
-    }
-  } catch {
-    // Neither the error nor its message go on: the message quotes the document.
-  }
-  throw new OutboundError('malformed')
+  const members = parsePlainObject(text)?.keys
+  if (!Array.isArray(members)) throw new OutboundError('malformed')
+  return members
 }
 
 function freshSecondsOf(cacheControl: string | undefined): number {

@@ -19,7 +19,7 @@ import type { KeyRing, KeyRingOpener } from '../key/ring.ts'
 import { KeyMaterialError } from '../key/signing-key.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Read } from '../lib/read.ts'
-import { OAuthError } from '../oauth/errors.ts'
+import { OAuthError, type Reason } from '../oauth/errors.ts'
 import type { Resource } from '../resource/resource.ts'
 import type { ResourceStore } from '../resource/resource-store.ts'
 import type { RegistryHead, RegistryStore } from './registry-store.ts'
@@ -258,7 +258,9 @@ function remembers({ signingKeys }: KeyMaterial, timing: RememberedTiming): bool
   )
 }
 
+const busy: readonly Reason[] = ['secret_check_busy', 'assertion_keys_busy']
+
 // Our own faults are answered as they are; what the registry decided is decided again when it moved.
 function isRefusal(error: unknown): boolean {
-  return (error instanceof OAuthError && error.reason !== 'secret_check_busy') || error instanceof KeyMaterialError
+  return (error instanceof OAuthError && !busy.includes(error.reason)) || error instanceof KeyMaterialError
 }

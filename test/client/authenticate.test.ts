@@ -16,7 +16,7 @@ import { encodeBase62Number } from '../../src/lib/base62.ts'
 import { OAuthError, refusalOf } from '../../src/oauth/errors.ts'
 import { makeClient } from '../support/client.ts'
 import { ManualClock } from '../support/clock.ts'
-import { basic } from '../support/credentials.ts'
+import { basic, secretOf } from '../support/credentials.ts'
 import { anyText } from '../support/text.ts'
 
 const clock = new ManualClock()
@@ -26,6 +26,9 @@ const someId = 'sec_0000000000000000'
 
 /** A checker that has room for nothing: whoever tries to run argon2id is refused with `secret_check_busy`. */
 const noArgon = new ImportedSecretChecker({ running: 0, waiting: 0 })
+
+/** For clients with secrets: nobody looks for a key. */
+const noKeys = { assertionAudiences: [], remoteKeys: { find: () => Promise.reject(new Error('no key is looked for')) } }
 
 function argon(): ImportedSecretChecker {
   return new ImportedSecretChecker({ running: 2, waiting: 10 })
@@ -99,7 +102,7 @@ function register(
 }
 
 function authenticate(claim: Claim, { lookup }: Registered, checker = noArgon): Promise<AuthenticatedClient> {
-  return authenticateClient(claim, lookup, { checker, clock })
+  return authenticateClient(claim, lookup, { ...noKeys, checker, clock })
 }
 
 async function reasonOf(outcome: Promise<unknown>): Promise<string> {
@@ -117,13 +120,13 @@ describe('a claim', () => {
   it('is taken from Basic', () => {
     const claim = claimOf('grant_type=client_credentials', credentials)
     expect(claim).toMatchObject({ clientId: 'billing', method: 'client_secret_basic' })
-    expect(claim.secret.reveal()).toBe('hunter2')
+    expect(secretOf(claim)).toBe('hunter2')
   })
 
   it('CA-06 is taken from the body', () => {
     const claim = claimOf('client_id=billing&client_secret=hunter2')
     expect(claim).toMatchObject({ clientId: 'billing', method: 'client_secret_post' })
-    expect(claim.secret.reveal()).toBe('hunter2')
+    expect(secretOf(claim)).toBe('hunter2')
   })
 
   it('CA-08 may name its client twice when both are the same', () => {
@@ -171,12 +174,17 @@ describe('a claim', () => {
     },
   )
 
+  it('CA-09 rejects an assertion of a type that there is not', () => {
+    const body = 'client_assertion=x&client_assertion_type=y&client_id=billing'
+    expect(() => claimOf(body)).toThrow('authentication_method_unsupported')
+  })
+
   it.each([
     'client_assertion=x',
-    'client_assertion_type=x',
-    'client_assertion=x&client_assertion_type=y&client_id=billing',
-  ])('CA-09 rejects %s, a method that there is not', (body) => {
-    expect(() => claimOf(body)).toThrow('authentication_method_unsupported')
+    'client_assertion_type=x&client_id=billing',
+    'client_assertion=x&client_assertion_type=',
+  ])('JA-13 rejects %s, which is half an assertion', (body) => {
+    expect(() => claimOf(body)).toThrow('assertion_incomplete')
   })
 
   it('rejects a secret in the body without an id', () => {
@@ -338,7 +346,9 @@ describe('the refusal of a client', () => {
       },
       probe: async () => undefined,
     }
-    await expect(authenticateClient(present(mine.text), broken, { checker: noArgon, clock })).rejects.toThrow('broken')
+    await expect(
+      authenticateClient(present(mine.text), broken, { ...noKeys, checker: noArgon, clock }),
+    ).rejects.toThrow('broken')
   })
 })
 

@@ -3,15 +3,15 @@ import { describe, expect, it } from 'vitest'
 import { clientSecretBasic } from '../../src/client/client-secret-basic.ts'
 import { parseForm } from '../../src/http/form.ts'
 import { OAuthError } from '../../src/oauth/errors.ts'
-import { basic } from '../support/credentials.ts'
+import { basic, secretOf } from '../support/credentials.ts'
 import { anyText } from '../support/text.ts'
 
 const seed = 20_260_102
 const form = parseForm('')
 
 function parse(authorization: string): { clientId: string; secret: string } {
-  const { clientId, secret } = clientSecretBasic.parse({ authorization, form })
-  return { clientId, secret: secret.reveal() }
+  const presented = clientSecretBasic.parse({ authorization, form })
+  return { clientId: presented.clientId, secret: secretOf(presented) }
 }
 
 function encode(text: string): string {

@@ -3,13 +3,13 @@ import { describe, expect, it } from 'vitest'
 import { clientSecretBasic } from '../../src/client/client-secret-basic.ts'
 import { parseForm } from '../../src/http/form.ts'
 import { OAuthError } from '../../src/oauth/errors.ts'
-import { basic } from '../support/credentials.ts'
+import { basic, secretOf } from '../support/credentials.ts'
 
 const form = parseForm('')
 
 function parse(authorization: string): [string, string] {
-  const { clientId, secret } = clientSecretBasic.parse({ authorization, form })
-  return [clientId, secret.reveal()]
+  const presented = clientSecretBasic.parse({ authorization, form })
+  return [presented.clientId, secretOf(presented)]
 }
 
 describe('client_secret_basic', () => {

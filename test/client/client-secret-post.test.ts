@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { clientSecretPost } from '../../src/client/client-secret-post.ts'
 import { parseForm } from '../../src/http/form.ts'
+import { secretOf } from '../support/credentials.ts'
 
 function parse(body: string): { clientId: string; secret: string } {
-  const { clientId, secret } = clientSecretPost.parse({ authorization: undefined, form: parseForm(body) })
-  return { clientId, secret: secret.reveal() }
+  const presented = clientSecretPost.parse({ authorization: undefined, form: parseForm(body) })
+  return { clientId: presented.clientId, secret: secretOf(presented) }
 }
 
 describe('client_secret_post', () => {

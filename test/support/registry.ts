@@ -2,6 +2,7 @@
 import type { ClientSettings } from '../../src/client/client.ts'
 import { generateSecret } from '../../src/client/client-secret.ts'
 import type { Store } from '../../src/store/store.ts'
+import type { TestKey } from './assertion.ts'
 import { basic } from './credentials.ts'
 
 export const api = 'https://api.example.test'
@@ -43,4 +44,27 @@ export async function addClient(
     'cli:test',
   )
   return { clientId, secret: secret.reveal(), basic: basic(clientId, secret.reveal()) }
+}
+
+/** Registers a client without a secret, which proves itself by keys: `keys` are registered, unless `settings` name others. */
+export async function addKeyClient(
+  store: Store,
+  clientId: string,
+  keys: readonly TestKey[],
+  settings: Partial<ClientSettings> = {},
+): Promise<void> {
+  await store.createClient(
+    clientId,
+    {
+      name: clientId,
+      grantTypes: ['client_credentials'],
+      authMethods: ['private_key_jwt'],
+      scopes: ['read', 'write'],
+      audiences: [api],
+      ...(keys.length === 0 ? {} : { keys: { kind: 'inline', jwks: keys.map(({ publicKey }) => publicKey.jwk) } }),
+      ...settings,
+    },
+    undefined,
+    'cli:test',
+  )
 }

@@ -17,7 +17,7 @@ import { addClient, addResource, type TestClient } from './registry.ts'
 export { ManualClock } from './clock.ts'
 export { basic } from './credentials.ts'
 export { claimsOf, headerOf } from './jwt.ts'
-export { addClient, addResource, api, type TestClient } from './registry.ts'
+export { addClient, addKeyClient, addResource, api, type TestClient } from './registry.ts'
 
 export interface TestServer extends RunningServer {
   readonly folder: string

@@ -5,6 +5,7 @@ import type { SecretId } from '../../client/client-secret.ts'
 import type { ClientChanges, ClientStore, ExpiringSecret, NewSecret, Offboarding } from '../../client/client-store.ts'
 import { formatCost, isSameCost, parseArgonHash } from '../../client/imported-secret.ts'
 import { ownProofs } from '../../client/own-proofs.ts'
+import { findProofFault } from '../../client/proof-rules.ts'
 import { RegistryError } from '../../lib/store-error.ts'
 import { isAuthMethod } from '../../oauth/auth-method.ts'
 import { isGrantType } from '../../oauth/grant-type.ts'
@@ -155,6 +156,7 @@ export function createClientStore(connection: Connection): ClientStore {
         `client ${clientId} exists already: choose another name or \`--client-id\`, or change it with \`mayfly client update\``,
       )
     checkTargets(settings, settings.scopes)
+    checkProof(settings)
     const now = clock.nowMilliseconds()
     db.insert(client)
       .values({ ...columnsOf(settings), clientId, status: 'active', createdAt: now, updatedAt: now })
@@ -190,6 +192,7 @@ export function createClientStore(connection: Connection): ClientStore {
       settings,
       settings.scopes.filter((scope) => !current.scopes.includes(scope)),
     )
+    if (proofNames.some((name) => changes[name] !== undefined)) checkProof(settings)
     db.update(client)
       .set({ ...columnsOf(settings), updatedAt: clock.nowMilliseconds() })
       .where(eq(client.clientId, clientId))
@@ -335,6 +338,14 @@ export function createClientStore(connection: Connection): ClientStore {
         },
       }),
   }
+}
+
+// What an offboarded client lacks must not stand in the way of a change that has nothing to do with it.
+const proofNames = ['authMethods', 'alsoAccept', 'keys', 'assertionAlg'] as const
+
+function checkProof(settings: ClientSettings): void {
+  const fault = findProofFault(settings)
+  if (fault !== undefined) throw new RegistryError('invalid', fault)
 }
 
 // All imported secrets of a store cost the same to check, or the time of a refusal would tell clients apart.

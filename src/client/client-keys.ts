@@ -1,0 +1,54 @@
+import { type ForeignKey, PublicJwkError, parsePublicJwk } from '../oauth/public-jwk.ts'
+import type { RemoteKeys } from '../outbound/remote-keys.ts'
+import type { Client, ClientKeys } from './client.ts'
+
+/** Keys that one client can have registered at a time: enough for any overlap and many instances, few enough for a row. */
+export const maxKeysPerClient = 20
+
+/** A public key of a client, and what a `kid` may call it by: its own `kid`, or its thumbprint when it has none. */
+export interface ClientKey {
+  readonly name: string
+  readonly key: ForeignKey
+}
+
+/** A key out of a member of a JWK set. @throws PublicJwkError */
+export function parseClientKey(member: unknown): ClientKey {
+  const key = parsePublicJwk(member)
+  return { name: key.jwk.kid ?? key.thumbprint, key }
+}
+
+/** The same; `undefined` for a member that is no usable key. */
+export function readClientKey(member: unknown): ClientKey | undefined {
+  try {
+    return parseClientKey(member)
+  } catch (error) {
+    if (error instanceof PublicJwkError) return undefined
+    throw error
+  }
+}
+
+// Taking a key apart costs as much as verifying with it. A client that changes is another object.
+const parsed = new WeakMap<object, readonly ClientKey[]>()
+
+/**
+ * The keys of a client that fit, fetched where they are published.
+ *
+ * @throws OutboundError when they could not be fetched
+ */
+export async function findClientKeys(
+  { keys }: Pick<Client, 'keys'>,
+  remoteKeys: Pick<RemoteKeys<ClientKey>, 'find'>,
+  fits: (key: ClientKey) => boolean,
+): Promise<readonly ClientKey[]> {
+  if (keys === undefined) return []
+  return keys.kind === 'uri' ? remoteKeys.find(keys.uri, fits) : registeredKeys(keys).filter(fits)
+}
+
+/** The keys that a client has registered, in order. */
+export function registeredKeys(keys: ClientKeys & { readonly kind: 'inline' }): readonly ClientKey[] {
+  const known = parsed.get(keys)
+  if (known !== undefined) return known
+  const made = keys.jwks.map(parseClientKey)
+  parsed.set(keys, made)
+  return made
+}
