@@ -14,7 +14,7 @@ import type { Secret } from '../lib/secret.ts'
 import { isSecretMethod } from '../oauth/auth-method.ts'
 import type { Store } from '../store/store.ts'
 import { type Command, type CommandContext, type OptionValues, type Printed, UsageError } from './command.ts'
-import { describeClient } from './describe.ts'
+import { describeClient, describeKeyLines } from './describe.ts'
 import { jwksOptions, parseAssertionAlg, parseKeys } from './jwks-option.ts'
 import { printObject } from './print.ts'
 import {
@@ -196,21 +196,23 @@ function printClient(
   shown: Secret | undefined,
   issuer: string,
 ): Printed {
-  const { secret_count: _, updated_at: __, disabled_at: ___, ...described } = describeClient(client)
-  const json = {
+  const { secret_count: _, updated_at: __, disabled_at: ___, jwks, ...described } = describeClient(client)
+  const facts = {
     ...described,
     ...(secret === undefined ? {} : { secret_id: secret.secretId }),
     ...(shown === undefined ? {} : { client_secret: shown.reveal() }),
     ...(secret === undefined ? {} : { client_secret_expires_at: 0 }),
   }
-  const printed = printObject(json, [
+  const { text } = printObject(facts, [
+    ...describeKeyLines(client),
     '',
     ...(shown === undefined ? [] : ['This is the only time that the secret is shown.', '']),
     client.grantTypes.length === 0 ? 'To ask about a token:' : 'A token for it:',
     `  ${curlFor(client, shown?.reveal() ?? 'SECRET', issuer)}`,
     ...explainAssertion(client, issuer),
   ])
-  return shown === undefined ? printed : { ...printed, secretOf: client.clientId }
+  const json = { ...facts, ...(jwks === undefined ? {} : { jwks }) }
+  return { json, text, ...(shown === undefined ? {} : { secretOf: client.clientId }) }
 }
 
 /** The command that gets a token, or asks about one, ready to paste: ids and generated secrets need no quoting. */

@@ -1,8 +1,5 @@
-import type { Client } from '../client/client.ts'
-import { registeredKeys } from '../client/client-keys.ts'
-import { foreignAlgs } from '../oauth/public-jwk.ts'
 import type { Command } from './command.ts'
-import { describeClient, describeSecret } from './describe.ts'
+import { describeClient, describeKeyLines, describeSecret } from './describe.ts'
 import { getClient } from './lookup.ts'
 import { printObject } from './print.ts'
 
@@ -23,12 +20,4 @@ export const clientShow: Command = {
     const printed = printObject(described, [...lines, ...describeKeyLines(client)])
     return { json: { ...described, ...(jwks === undefined ? {} : { jwks }), secrets }, text: printed.text }
   },
-}
-
-function describeKeyLines({ keys }: Client): readonly string[] {
-  if (keys?.kind !== 'inline') return []
-  return registeredKeys(keys).map(
-    ({ name, key }) =>
-      `key ${name}: ${foreignAlgs.filter((alg) => key.fits(alg)).join(', ')}, thumbprint ${key.thumbprint}`,
-  )
 }

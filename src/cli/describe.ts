@@ -1,4 +1,6 @@
 import type { Client, SecretFacts } from '../client/client.ts'
+import { registeredKeys } from '../client/client-keys.ts'
+import { foreignAlgs } from '../oauth/public-jwk.ts'
 import type { Resource } from '../resource/resource.ts'
 import { timestamp } from './print.ts'
 
@@ -44,6 +46,15 @@ function describeKeys({ keys, assertionAlg }: Client) {
     ...(keys?.kind === 'uri' ? { jwks_uri: keys.uri } : {}),
     ...(assertionAlg === undefined ? {} : { token_endpoint_auth_signing_alg: assertionAlg }),
   }
+}
+
+/** The registered keys of a client for people, a line each. */
+export function describeKeyLines({ keys }: Client): readonly string[] {
+  if (keys?.kind !== 'inline') return []
+  return registeredKeys(keys).map(
+    ({ name, key }) =>
+      `key ${name}: ${foreignAlgs.filter((alg) => key.fits(alg)).join(', ')}, thumbprint ${key.thumbprint}`,
+  )
 }
 
 /** What may be shown of a secret. */

@@ -89,10 +89,11 @@ function parseKeyFile(path: string, text: string): readonly ClientJwk[] {
 function parsePem(path: string, text: string): readonly unknown[] {
   const blocks = text.match(/-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----/gs) ?? []
   try {
-    return blocks.map((pem) => createPublicKey(pem).export({ format: 'jwk' }))
+    if (blocks.length > 0) return blocks.map((pem) => createPublicKey(pem).export({ format: 'jwk' }))
   } catch {
-    throw new UsageError(`${quote(path)} is not a public key in PEM that can be read`)
+    // OpenSSL's words tell nobody what to do.
   }
+  throw new UsageError(`${quote(path)} is not a public key in PEM that can be read`)
 }
 
 function parseJson(path: string, text: string): readonly unknown[] {

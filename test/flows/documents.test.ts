@@ -1,6 +1,19 @@
 import { calculateJwkThumbprint, type JSONWebKeySet } from 'jose'
 import { describe, expect, it } from 'vitest'
-import { getToken, headerOf, request, requestToken, startTestServer, startWithClient } from '../support/server.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import type { AuthMethod } from '../../src/oauth/auth-method.ts'
+import { AssertionMaker, credentialsOf, makeTestKey } from '../support/assertion.ts'
+import {
+  addClient,
+  addKeyClient,
+  getToken,
+  headerOf,
+  request,
+  requestToken,
+  startTestServer,
+  startWithClient,
+  type TestServer,
+} from '../support/server.ts'
 
 const documents = [
   '/.well-known/jwks.json',
@@ -85,6 +98,24 @@ describe.each(documents)('%s', (path) => {
   })
 })
 
+/** A client that is registered for one method, and what it sends to prove itself. */
+async function proofBy(
+  method: AuthMethod,
+  server: TestServer,
+  clientId: string,
+): Promise<{ readonly form: Record<string, string>; readonly headers: Record<string, string> }> {
+  if (method === 'private_key_jwt') {
+    const key = makeTestKey()
+    await addKeyClient(server.store, clientId, [key])
+    const maker = new AssertionMaker(clientId, server.issuer, key, systemClock)
+    return { form: credentialsOf(maker.make()), headers: {} }
+  }
+  const { basic, secret } = await addClient(server.store, clientId, { authMethods: [method] })
+  return method === 'client_secret_basic'
+    ? { form: {}, headers: { authorization: basic } }
+    : { form: { client_id: clientId, client_secret: secret }, headers: {} }
+}
+
 describe('the metadata', () => {
   it('MD-01 MD-02 MD-03 names the issuer exactly, real endpoints, and no empty list', async () => {
     const { server } = await startWithClient()
@@ -93,7 +124,7 @@ describe('the metadata', () => {
     expect(json.grant_types_supported).toEqual(['client_credentials', 'refresh_token'])
     for (const endpoint of ['token', 'revocation', 'introspection']) {
       const methods = json[`${endpoint}_endpoint_auth_methods_supported`]
-      expect(methods, endpoint).toEqual(['client_secret_basic', 'client_secret_post'])
+      expect(methods, endpoint).toEqual(['client_secret_basic', 'client_secret_post', 'private_key_jwt'])
     }
     for (const value of Object.values(json)) expect(value).not.toEqual([])
     expect(Object.values(json)).not.toContain(null)
@@ -133,17 +164,9 @@ describe('the metadata', () => {
   it('MD-05 advertises what works, and nothing else works', async () => {
     const { server, client } = await startWithClient()
     const { json } = await request(`${server.url}/.well-known/oauth-authorization-server`)
-    const { addClient } = await import('../support/server.ts')
-    for (const method of json.token_endpoint_auth_methods_supported as (
-      | 'client_secret_basic'
-      | 'client_secret_post'
-    )[]) {
-      const { basic, secret } = await addClient(server.store, method, { authMethods: [method] })
-      const form = { grant_type: 'client_credentials' }
-      const reply =
-        method === 'client_secret_basic'
-          ? await requestToken(server, form, { authorization: basic })
-          : await requestToken(server, { ...form, client_id: method, client_secret: secret })
+    for (const method of json.token_endpoint_auth_methods_supported as AuthMethod[]) {
+      const { form, headers } = await proofBy(method, server, method)
+      const reply = await requestToken(server, { grant_type: 'client_credentials', ...form }, headers)
       expect(reply.status, method).toBe(200)
     }
     for (const grantType of [
@@ -160,20 +183,13 @@ describe('the metadata', () => {
   it('MD-05 advertises where tokens are revoked and asked about, with the methods that work there', async () => {
     const { server } = await startWithClient()
     const { json } = await request(`${server.url}/.well-known/oauth-authorization-server`)
-    const { addClient } = await import('../support/server.ts')
     for (const endpoint of ['revocation', 'introspection']) {
-      for (const method of json[`${endpoint}_endpoint_auth_methods_supported`] as (
-        | 'client_secret_basic'
-        | 'client_secret_post'
-      )[]) {
-        const { basic, secret, clientId } = await addClient(server.store, `${endpoint}-${method}`, {
-          authMethods: [method],
-        })
-        const inBody = method === 'client_secret_post' ? { client_id: clientId, client_secret: secret } : {}
+      for (const method of json[`${endpoint}_endpoint_auth_methods_supported`] as AuthMethod[]) {
+        const { form, headers } = await proofBy(method, server, `${endpoint}-${method}`)
         const reply = await request(String(json[`${endpoint}_endpoint`]), {
           method: 'POST',
-          body: new URLSearchParams({ token: 'x', ...inBody }),
-          headers: method === 'client_secret_post' ? {} : { authorization: basic },
+          body: new URLSearchParams({ token: 'x', ...form }),
+          headers,
         })
         expect(reply.status, `${endpoint} ${method}`).toBe(200)
       }
@@ -191,7 +207,6 @@ describe('the metadata', () => {
       { ...form, client_secret: client.secret },
       { ...form, ...assertion, client_assertion_type: bearer },
       { ...form, ...assertion, client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-spiffe' },
-      { ...form, ...assertion },
     ]) {
       const reply = await requestToken(server, unadvertised)
       expect([reply.status, reply.json.error]).toEqual([400, 'invalid_client'])
@@ -209,8 +224,13 @@ describe('the metadata', () => {
         (member) => features.test(member) || /status_list|registration|protected_resources|device|par/.test(member),
       )
       const ofOpenid = name === 'openid-configuration' ? ['id_token_signing_alg_values_supported'] : []
-      expect(members).toEqual(['introspection_signing_alg_values_supported', ...ofOpenid])
+      const ofAssertions = ['token', 'revocation', 'introspection'].map(
+        (endpoint) => `${endpoint}_endpoint_auth_signing_alg_values_supported`,
+      )
+      const expected = ['introspection_signing_alg_values_supported', ...ofAssertions, ...ofOpenid]
+      expect(members.toSorted()).toEqual(expected.toSorted())
       expect(json.introspection_signing_alg_values_supported).toEqual(['ES256'])
+      for (const member of ofAssertions) expect(json[member]).toEqual(['ES256', 'RS256', 'PS256', 'Ed25519', 'EdDSA'])
     }
   })
 

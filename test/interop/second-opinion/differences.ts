@@ -217,7 +217,6 @@ const clients: readonly Difference[] = [
       'post: empty id',
       'post: nobody',
       'assertion: alone',
-      'assertion: without its type',
       'assertion: of a type that is not known',
       'query: id and secret there',
       'header: proxy credentials only',
