@@ -1,11 +1,13 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { makeTestKey, type TestKey } from './support/assertion.ts'
 import { cleanEnvironment, type Finished, finish, root, temporaryFolder } from './support/process.ts'
 import {
   addClient,
+  addKeyClient,
   addResource,
   getToken,
   startTestServer,
@@ -35,6 +37,18 @@ const workloads: readonly Example[] = [
   { file: 'workload.go', command: ['go', 'run'], probe: ['go', 'version'] },
 ]
 
+const keyWorkloads: readonly Example[] = [
+  { file: 'workload-key.ts', command: [process.execPath] },
+  { file: 'workload-key.py', command: ['python3'], probe: ['python3', '-c', 'import jwt, cryptography'] },
+  { file: 'workload-key.go', command: ['go', 'run'], probe: ['go', 'version'] },
+]
+
+const keyScript: Example = {
+  file: 'token-key.sh',
+  command: ['sh'],
+  probe: ['sh', '-c', 'command -v curl && command -v sed && command -v openssl'],
+}
+
 const tokenScript: Example = {
   file: 'token.sh',
   command: ['sh'],
@@ -50,7 +64,13 @@ const isHere = ({ file, probe }: Example): boolean => {
   if (!here) process.stderr.write(`examples/${file} is not run: this machine does not pass \`${probe.join(' ')}\`\n`)
   return here
 }
-const [hereServices, hereWorkloads, hereScripts] = [services, workloads, [tokenScript]].map((all) => all.filter(isHere))
+const [hereServices, hereWorkloads, hereScripts, hereKeyWorkloads, hereKeyScripts] = [
+  services,
+  workloads,
+  [tokenScript],
+  keyWorkloads,
+  [keyScript],
+].map((all) => all.filter(isHere))
 
 function start({ file, command }: Example, args: readonly string[], env: Record<string, string>): ChildProcess {
   const [program = '', ...before] = command
@@ -93,6 +113,24 @@ function run(example: Example, { server }: Scene, client: TestClient, ...args: s
   return finish(start(example, args, env))
 }
 
+/** A key in a file, and the client `signer` that is registered for it. */
+async function addSigner({ server }: Scene, alg: 'ES256' | 'RS256'): Promise<{ file: string; stranger: string }> {
+  const key = makeTestKey(alg, 'one')
+  const settings = { audiences: [invoices], scopes: ['invoices:read'] }
+  await addKeyClient(server.store, 'signer', [key, makeTestKey(alg, 'two')], settings)
+  const folder = temporaryFolder()
+  const write = ({ privateKey }: TestKey, name: string): string => {
+    writeFileSync(join(folder, name), privateKey.export({ type: 'pkcs8', format: 'pem' }))
+    return join(folder, name)
+  }
+  return { file: write(key, 'key.pem'), stranger: write(makeTestKey(alg), 'stranger.pem') }
+}
+
+function runWithKey(example: Example, { server }: Scene, file: string, ...args: string[]): Promise<Finished> {
+  const env = { ISSUER: server.issuer, CLIENT_ID: 'signer', KEY_FILE: file, KEY_ID: 'one' }
+  return finish(start(example, args, env))
+}
+
 async function issued({ server }: Scene): Promise<number> {
   const metrics = await (await fetch(`${server.url}/metrics`)).text()
   return Number(/^mayfly_tokens_issued_total\{[^}]*\} (\d+)$/m.exec(metrics)?.[1] ?? 0)
@@ -102,16 +140,15 @@ const [nodeService] = services as [Example]
 
 describe('the examples', () => {
   it('run with Node alone, but for those that are in another language', () => {
-    const files = [...(hereServices ?? []), ...(hereWorkloads ?? [])].map(({ file }) => file)
-    expect(files).toEqual(
-      expect.arrayContaining(['service-node.ts', 'service-hono.ts', 'service-jsonwebtoken.ts', 'workload.ts']),
-    )
+    const here = [...(hereServices ?? []), ...(hereWorkloads ?? []), ...(hereKeyWorkloads ?? [])]
+    const withNode = ['service-node.ts', 'service-hono.ts', 'service-jsonwebtoken.ts', 'workload.ts', 'workload-key.ts']
+    expect(here.map(({ file }) => file)).toEqual(expect.arrayContaining(withNode))
   })
 
   it('are all told of in their README, and all of them are run or configure another program', () => {
     const readme = readFileSync(join(root, 'examples/README.md'), 'utf8')
     const files = readdirSync(join(root, 'examples')).filter((file) => file !== 'README.md')
-    const known = [...services, ...workloads, tokenScript].map(({ file }) => file)
+    const known = [...services, ...workloads, ...keyWorkloads, tokenScript, keyScript].map(({ file }) => file)
     expect(files.toSorted()).toEqual([...known, ...configurations].toSorted())
     for (const file of files) expect(readme).toContain(`[${file}](${file})`)
   })
@@ -169,6 +206,44 @@ describe.each(hereScripts ?? [])('the example $file', (script) => {
     const scene = await startScene()
     const { stdout, stderr, code } = await run(script, scene, { ...scene.reader, secret: 'wrong' })
     expect(stderr).toMatch(/^no token: 401 .*"error":"invalid_client"/)
+    expect({ stdout, code }).toEqual({ stdout: '', code: 1 })
+  }, 180_000)
+})
+
+describe.each(hereKeyWorkloads ?? [])('the example $file', (workload) => {
+  it('asks for one token with its key, and keeps it', async () => {
+    const scene = await startScene()
+    const { file } = await addSigner(scene, 'ES256')
+    const url = await startService(nodeService, scene.server.issuer)
+    const { stdout, stderr, code } = await runWithKey(workload, scene, file, url, url, url)
+    expect({ stdout, stderr, code }).toEqual({ stdout: '200 {"invoices":[]}\n'.repeat(3), stderr: '', code: 0 })
+    expect(await issued(scene)).toBe(1)
+  }, 180_000)
+
+  it('says with which status and code it was refused, with a key that is not registered', async () => {
+    const scene = await startScene()
+    const { stranger } = await addSigner(scene, 'ES256')
+    const { stdout, stderr, code } = await runWithKey(workload, scene, stranger)
+    expect(stderr).toContain('no token: 400 invalid_client')
+    expect({ stdout, code }).toEqual({ stdout: '', code: 1 })
+  }, 180_000)
+})
+
+describe.each(hereKeyScripts ?? [])('the example $file', (script) => {
+  it('prints a token that a service takes', async () => {
+    const scene = await startScene()
+    const { file } = await addSigner(scene, 'RS256')
+    const url = await startService(nodeService, scene.server.issuer)
+    const { stdout } = await runWithKey(script, scene, file)
+    const reply = await fetch(url, { headers: { authorization: `Bearer ${stdout.trim()}` } })
+    expect(reply.status).toBe(200)
+  }, 180_000)
+
+  it('says with which status and code it was refused, with a key that is not registered', async () => {
+    const scene = await startScene()
+    const { stranger } = await addSigner(scene, 'RS256')
+    const { stdout, stderr, code } = await runWithKey(script, scene, stranger)
+    expect(stderr).toMatch(/^no token: 400 .*"error":"invalid_client"/)
     expect({ stdout, code }).toEqual({ stdout: '', code: 1 })
   }, 180_000)
 })

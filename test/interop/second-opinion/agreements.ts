@@ -83,6 +83,7 @@ export const agreements: Readonly<Record<string, readonly string[]>> = {
     'header: cookies',
   ],
   '400 invalid_request': [
+    'assertion: without its type',
     'grant: none',
     'grant: only a scope',
     'grant: empty',
