@@ -1,9 +1,11 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { systemClock } from '../src/lib/clock.ts'
+import { AssertionMaker, formOf, makeTestKey } from './support/assertion.ts'
 import { mayfly, mayflyJson, serve, temporaryFolder } from './support/process.ts'
 import { sendRaw } from './support/raw.ts'
-import { api, basic, request, requestToken } from './support/server.ts'
+import { api, basic, type Reply, request, requestToken } from './support/server.ts'
 
 function allFiles(folder: string): readonly string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
@@ -166,6 +168,53 @@ describe('I12 CA-13 secrets', () => {
     // The end of a ticket alone: prefix, family and generation are no secret.
     for (const [where, text] of written) {
       for (const ticket of tickets) expect(text.includes(ticket.slice(42, 85)), `a ticket in ${where}`).toBe(false)
+    }
+  })
+
+  it('of clients with keys do not either: assertions that were used, replayed, forged and put in the wrong place', {
+    timeout: 60_000,
+  }, async () => {
+    const cwd = temporaryFolder()
+    const key = makeTestKey('ES256', 'one')
+    writeFileSync(join(cwd, 'jwks.json'), JSON.stringify({ keys: [key.publicKey.jwk] }))
+    const server = await serve({ cwd, env: { MAYFLY_LOG_LEVEL: 'debug' } })
+    await mayflyJson(['resource', 'create', api, '--scope', 'read'], { cwd })
+    await mayflyJson(['client', 'create', 'job', '--audience', api, '--jwks', 'jwks.json'], { cwd })
+    const maker = new AssertionMaker('job', server.url, key, systemClock)
+    const canary = 'canary-claim-53'
+    const good = maker.make({ jti: `${canary}-good`, note: canary })
+    const forged = new AssertionMaker('job', server.url, makeTestKey('ES256', 'one'), systemClock)
+    const assertions = [
+      good,
+      good,
+      forged.make({ jti: canary }),
+      maker.make({ aud: `https://${canary}.test` }),
+      maker.make({ iss: canary, sub: canary }),
+      maker.make({ jti: canary.repeat(20) }),
+      maker.make({}, { kid: canary }),
+      maker.make({}, { typ: canary }),
+    ]
+    const replies: Reply[] = []
+    for (const assertion of assertions) replies.push(await requestToken(server, formOf(assertion)))
+    expect(replies.map(({ status }) => status)).toEqual([200, ...assertions.slice(1).map(() => 400)])
+    const misplaced = maker.make({ jti: canary })
+    await requestToken(server, { grant_type: misplaced })
+    await requestToken(server, formOf(good), { authorization: `Bearer ${misplaced}` })
+    await request(`${server.url}/token?client_assertion=${misplaced}`, { method: 'POST' })
+    const metrics = await request(`${server.url}/metrics`)
+    const audit = await mayfly(['audit', 'list', '--json'], { cwd })
+    await server.end('SIGTERM')
+    expect(server.output()).toContain('"reason":"assertion_replayed"')
+    const written: [string, string][] = [
+      ['output', server.output()],
+      ['metrics', metrics.text],
+      ['audit list', audit.stdout],
+      ...replies.slice(1).map((reply): [string, string] => ['reply', reply.text]),
+      ...allFiles(cwd).map((path): [string, string] => [path, readFileSync(path, 'latin1')]),
+    ]
+    const parts = [...assertions, misplaced].flatMap((assertion) => assertion.split('.').slice(1))
+    for (const [where, text] of written) {
+      for (const needle of [canary, ...parts]) expect(text.includes(needle), `${needle} in ${where}`).toBe(false)
     }
   })
 
