@@ -50,6 +50,7 @@ describe('settings', () => {
       auditIssuanceRetentionSeconds: 604_800,
       auditRetentionSeconds: 7_776_000,
       trustedProxies: [],
+      assertionAudience: 'issuer',
       metricsListen: undefined,
       logLevel: 'info',
       allowInsecureIssuer: false,
@@ -68,6 +69,7 @@ describe('settings', () => {
     [{ MAYFLY_DATABASE_URL: 'file:x.db' }, { databasePath: '/srv/mayfly/x.db' }],
     [{ MAYFLY_PORT: '0' }, { port: 0 }],
     [{ MAYFLY_METRICS_LISTEN: '[::1]:9000' }, { metricsListen: { host: '::1', port: 9000 } }],
+    [{ MAYFLY_ASSERTION_AUDIENCE: 'issuer-or-token-endpoint' }, { assertionAudience: 'issuer-or-token-endpoint' }],
     [{ MAYFLY_TRUSTED_PROXIES: '10.0.0.0/8, ::1' }, { trustedProxies: ['10.0.0.0/8', '::1'] }],
     [
       { MAYFLY_ACCESS_TOKEN_TTL: '90s', MAYFLY_ACCESS_TOKEN_MAX_TTL: '2h' },
@@ -119,6 +121,7 @@ describe('settings', () => {
     ['MAYFLY_JWKS_MAX_AGE', ['0s', '2d']],
     ['MAYFLY_CLOCK_SKEW', ['1h', '0s']],
     ['MAYFLY_AUDIT_RETENTION', ['forever', '4000d']],
+    ['MAYFLY_ASSERTION_AUDIENCE', ['token-endpoint', 'Issuer', 'https://t.test']],
     ['MAYFLY_TRUSTED_PROXIES', ['10.0.0.0/33', 'proxy.local', '10.0.0.1/8/8', '::1/129', '*']],
     ['MAYFLY_METRICS_LISTEN', ['9000', ':9000', 'localhost', 'a:b', 'x:99999']],
     ['MAYFLY_LOG_LEVEL', ['INFO', 'trace', 'verbose']],

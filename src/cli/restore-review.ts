@@ -1,6 +1,7 @@
 /** What somebody should look at again after a database has gone back to an earlier state. */
 import type { AuditEntry } from '../audit/audit-store.ts'
 import type { Client } from '../client/client.ts'
+import { ownProofs } from '../client/own-proofs.ts'
 import { isPublished, type SigningKeyFacts } from '../key/signing-key.ts'
 import type { Store } from '../store/store.ts'
 import { readAllClients } from './client-list.ts'
@@ -35,8 +36,8 @@ export async function reviewStore(store: Store, lost: Lost, context: CommandCont
   const tables = [
     printList(
       clients,
-      ['client_id', 'status', 'live_secrets', 'updated_at', 'lost_changes'],
-      'no client has a live secret',
+      ['client_id', 'status', 'live_secrets', 'keys', 'updated_at', 'lost_changes'],
+      'no client can prove itself',
     ),
     printList(keys, ['kid', 'alg', 'state', 'lost_changes'], 'no signing keys'),
     printList(resources, ['resource', 'scope', 'lost_changes'], 'no resources'),
@@ -65,12 +66,14 @@ function reviewClients(clients: readonly Client[], lost: Lost, now: number): rea
   const changes = groupBy(lost, 'clientId')
   const liveSecrets = ({ secrets }: Client): readonly string[] =>
     secrets.filter(({ expiresAt }) => expiresAt === undefined || expiresAt > now).map(({ secretId }) => secretId)
+  const canProveItself = (client: Client): boolean => liveSecrets(client).length + ownProofs(client).length > 0
   const present = clients
-    .filter((client) => changes.has(client.clientId) || (client.status === 'active' && liveSecrets(client).length > 0))
+    .filter((client) => changes.has(client.clientId) || (client.status === 'active' && canProveItself(client)))
     .map((client) => ({
       client_id: client.clientId,
       status: client.status,
       live_secrets: liveSecrets(client),
+      keys: ownProofs(client),
       updated_at: timestamp(client.updatedAt),
       lost_changes: lost === undefined ? null : (changes.get(client.clientId) ?? []),
     }))
@@ -81,6 +84,7 @@ function reviewClients(clients: readonly Client[], lost: Lost, now: number): rea
       client_id: clientId,
       status: 'absent',
       live_secrets: [],
+      keys: [],
       updated_at: null,
       lost_changes: types,
     }))

@@ -131,6 +131,16 @@ describe('private_key_jwt', () => {
       await expectRefused(server, maker.form({ aud }), 'assertion_audience_wrong')
   })
 
+  it('is named by its key in the record of a refusal, once it has proved its client, and not before', async () => {
+    const { server, maker, key } = await start()
+    await requestToken(server, { ...maker.form(), scope: 'admin' })
+    await requestToken(server, maker.form({}, { kid: 'x' }))
+    const [unproved, proved] = await server.store.listAudit({ type: 'token.refused', limit: 2 })
+    expect(proved).toMatchObject({ reason: 'scope_not_allowed', credentialId: `key_${key.publicKey.thumbprint}` })
+    expect(unproved).toMatchObject({ reason: 'assertion_key_unknown', clientId: 'signer' })
+    expect(unproved).not.toHaveProperty('credentialId')
+  })
+
   it('needs no secret beside it, and a client with keys takes none', async () => {
     const { server, maker } = await start()
     const { secret } = await addClient(server.store, 'other')
