@@ -26,6 +26,8 @@ export interface RequestFacts {
   claim?: Claim
   /** Set once the client has proved itself. */
   client?: AuthenticatedClient
+  /** Whether the statements that it proved itself with have counted for this request. */
+  isSpent?: boolean
 }
 
 /** Takes the client's claim out of a request. @throws OAuthError as `parseClaim` does */
@@ -58,15 +60,17 @@ export function requireIssuer(view: RegistryView, issuer: string): void {
 }
 
 /**
- * Makes the statements count that a caller proved itself with, where no token does that: durably, and before anything
- * happens or is answered on their word.
+ * Makes the statements count that a caller proved itself with, where no token does that: durably, once a request, and before
+ * anything happens or is answered on their word.
  *
  * @throws OAuthError `assertion_replayed`; StoreUnavailable
  */
-export async function spendProof({ replays }: CallerEndpoint, { client }: RequestFacts): Promise<void> {
-  if (client === undefined || client.uses.length === 0) return
+export async function spendProof({ replays }: CallerEndpoint, facts: RequestFacts): Promise<void> {
+  const { client, isSpent } = facts
+  if (client === undefined || client.uses.length === 0 || isSpent) return
   const replayed = await replays.useOnce(client.uses)
   if (replayed !== undefined) throw new OAuthError(`${replayed}_replayed`)
+  facts.isSpent = true
 }
 
 /** Notes that the secret of a caller was used, once its request was served. */

@@ -6,7 +6,7 @@ import type { Parameters } from '../oauth/parameters.ts'
 import type { Registry, RegistryView } from '../registry/registry.ts'
 import type { Fence, IssuedToken, TokenIssuer } from '../token/issue.ts'
 import type { RefreshTickets } from '../token/refresh.ts'
-import { authenticateCaller, type CallerEndpoint, noteUse, type RequestFacts, readClaim } from './caller.ts'
+import { authenticateCaller, type CallerEndpoint, noteUse, type RequestFacts, readClaim, spendProof } from './caller.ts'
 import { readForm } from './form.ts'
 import type { Metrics } from './metrics.ts'
 import type { RequestRecord } from './request.ts'
@@ -52,9 +52,11 @@ export async function answerToken(
           client: authenticated.client,
           keys: fence.ticketKeys,
           origin: record,
+          beforeEnd: () => spendProof(endpoint, facts),
         }),
     })
-    return endpoint.tokens.issue({ ...authenticated, ...issuance, grantType, origin: record }, fence)
+    const uses = facts.isSpent ? [] : authenticated.uses
+    return endpoint.tokens.issue({ ...authenticated, ...issuance, uses, grantType, origin: record }, fence)
   })
 
   noteUse(endpoint, facts)

@@ -34,6 +34,8 @@ export interface TicketContext {
   readonly sequence: number
   /** Families of before this moment are ended. */
   readonly tokensAfter: number
+  /** Called before a family is ended: what the client proved itself with must count, or a replay would end it. */
+  beforeEnd(): Promise<void>
 }
 
 /** A ticket that may be used. */
@@ -69,7 +71,7 @@ export class RefreshTickets {
    * Examines a presented ticket. Nothing happens to its family, unless it proves that the ticket is in two hands: then
    * the family is ended before the refusal is thrown.
    *
-   * @throws OAuthError with a reason of `invalid_grant`; StoreUnavailable
+   * @throws OAuthError with a reason of `invalid_grant`, or what `beforeEnd` throws; StoreUnavailable
    * @see RFC 6749 section 6, RFC 9700 section 4.14.2
    */
   async examine(presented: string, context: TicketContext): Promise<Redemption> {
@@ -88,7 +90,10 @@ export class RefreshTickets {
       context.presentation.wasGood = true
       return { use: verdict.use, family, generation }
     }
-    if ('end' in verdict) await this.#end(verdict, family, generation, context)
+    if ('end' in verdict) {
+      await context.beforeEnd()
+      await this.#end(verdict, family, generation, context)
+    }
     throw new OAuthError(verdict.refuse)
   }
 

@@ -443,6 +443,31 @@ describe('an assertion counts once', () => {
     await expectRefused(restarted, form, 'assertion_expired')
   })
 
+  it('J21 I3 and a request that is sent again as a whole ends no refresh family', async () => {
+    const { server, maker, clock } = await start()
+    await server.store.updateClient('signer', { grantTypes: ['client_credentials', 'refresh_token'] }, 'cli:test')
+    const refresh = (ticket: unknown) => ({
+      ...credentialsOf(maker.make({ iat: maker.now, exp: maker.now + 300 })),
+      grant_type: 'refresh_token',
+      refresh_token: String(ticket),
+    })
+    const first = await requestToken(server, maker.form())
+    const overheard = refresh(first.json.refresh_token)
+    const second = await requestToken(server, overheard)
+    expect(second.status).toBe(200)
+    await expectRefused(server, overheard, 'assertion_replayed')
+    // From here on a used ticket is one in two hands, and whoever shows it ends the family.
+    clock.advance(120)
+    await expectRefused(server, overheard, 'assertion_replayed')
+    const third = await requestToken(server, refresh(second.json.refresh_token))
+    expect(third.status).toBe(200)
+    const reuse = refresh(first.json.refresh_token)
+    expect((await requestToken(server, reuse)).json.error).toBe('invalid_grant')
+    expect(await lastReason(server)).toBe('refresh_reused')
+    expect((await requestToken(server, refresh(third.json.refresh_token))).json.error).toBe('invalid_grant')
+    await expectRefused(server, { ...reuse, ...grant }, 'assertion_replayed')
+  })
+
   it('and its replays fill no trail: they are sampled as those of strangers', async () => {
     const { server, maker } = await start()
     const form = maker.form()
