@@ -6,7 +6,8 @@
  *   stale    asked for again before it is used. A new set takes the place of the old one whole: a key that is no longer in
  *            it is no longer believed
  *   the source does not answer, or not with a set: the last good set, until it is 24 hours old; then no key at all. Whoever
- *            can keep the source from answering can keep a withdrawn key alive for that long, and no longer
+ *            can keep the source from answering can keep a withdrawn key alive for that long, and no longer. The first
+ *            request that finds it so waits for the answer that does not come; those of later try beside their work
  *
  * A key that is not in a fresh set may be new, so the set is asked for again; but strangers can name keys that do not exist,
  * so this happens once in 30 s a URL, whoever asks. All who want a URL at the same time share one request.
@@ -83,7 +84,12 @@ export class RemoteKeys<K extends NamedKey> {
     const source = this.#sourceOf(url)
     const known = this.#keysOf(source).filter(fits)
     if (known.length > 0 && this.#isFresh(source)) return known
-    if (source.loading !== undefined || this.#mayAsk(source)) await this.#load(url, source)
+    if (source.loading !== undefined || this.#mayAsk(source)) {
+      const loaded = this.#load(url, source)
+      // A source that was down is not waited for by those who can go on without it. A bug shows to those who cannot.
+      if (known.length > 0 && source.failure !== undefined) loaded.catch(() => undefined)
+      else await loaded
+    }
     if (!this.#isUsable(source)) throw new OutboundError(source.failure ?? 'unreachable')
     return this.#keysOf(source).filter(fits)
   }
@@ -125,6 +131,7 @@ export class RemoteKeys<K extends NamedKey> {
       const { text, cacheControl } = await this.#parts.fetcher.fetch(url)
       const keys = parseKeySet(text, (member) => this.#parts.parseKey(member))
       source.set = { keys, freshSeconds: freshSecondsOf(cacheControl), fetchedAt: this.#moment() }
+      delete source.failure
       this.#parts.onFetch?.('fetched', url)
     } catch (error) {
       if (!(error instanceof OutboundError)) throw error

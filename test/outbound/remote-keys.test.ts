@@ -154,12 +154,36 @@ describe('remote keys', () => {
     expect(fetches()).toBe(2)
     clock.advance(day - 301)
     expect(await find('a')).toEqual(['a'])
-    clock.advance(1)
+    // One that cannot go on without it waits for the request that is under way.
+    expect(await find('x')).toEqual([])
+    expect(fetches()).toBe(3)
+    clock.advance(5)
     expect(await failureOf(find('a'))).toBe('status')
     publish(json(setOf('b')))
     clock.advance(5)
     expect(await find('b')).toEqual(['b'])
     expect(await find('a')).toEqual([])
+  })
+
+  it('F44 do not wait for a source that was down, and are new again soon after it is back', async () => {
+    const { clock, find, publish, outside } = await start()
+    await find('a')
+    publish(down)
+    clock.advance(300)
+    await find('a')
+    const held = Promise.withResolvers<void>()
+    publish(async (request, response) => {
+      await held.promise
+      json(setOf('b'))(request, response)
+    })
+    clock.advance(30)
+    const arrived = outside.nextRequest()
+    for (let i = 0; i < 20; i += 1) expect(await find('a')).toEqual(['a'])
+    await arrived
+    held.resolve()
+    expect(await find('b')).toEqual(['b'])
+    expect(await find('a')).toEqual([])
+    expect(outside.requests).toHaveLength(3)
   })
 
   it.each([
