@@ -200,13 +200,14 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
   let draining = false
   const familyClock = new SteadyClock(clock, Math.max(ringClock.moment().now, await store.readMoment()))
   const tickets = new RefreshTickets(settings, store, familyClock)
+  const fetcher = new DocumentFetcher(parts.outside)
   const caller = {
     issuer,
     checker,
     secretUse,
     clock: expiryClock(clock, ringClock),
     assertionAudiences: assertionAudiencesOf(issuer, settings),
-    remoteKeys: createRemoteKeys(parts, metrics),
+    remoteKeys: createRemoteKeys(fetcher, parts, metrics),
     replays: store,
     metrics,
   }
@@ -266,6 +267,7 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
     },
     close: async () => {
       background.abort()
+      fetcher.close()
       await Promise.all(jobs)
       await lastWrites(
         log,
@@ -284,9 +286,9 @@ function assertionAudiencesOf(issuer: string, { assertionAudience }: Settings): 
   return assertionAudience === 'issuer' ? [issuer] : [issuer, `${issuer}/token`]
 }
 
-function createRemoteKeys({ clock, log, outside }: Parts, metrics: Metrics): RemoteKeys<ClientKey> {
+function createRemoteKeys(fetcher: DocumentFetcher, { clock, log }: Parts, metrics: Metrics): RemoteKeys<ClientKey> {
   return new RemoteKeys({
-    fetcher: new DocumentFetcher(outside),
+    fetcher,
     clock,
     parseKey: readClientKey,
     onFetch: (outcome, url) => {

@@ -58,6 +58,7 @@ export class DocumentFetcher {
   readonly #slots: HostSlots
   // Connections and TLS sessions are not kept: each request is checked from the beginning.
   readonly #agent: Agent
+  readonly #underWay = new Set<() => void>()
 
   constructor(options: FetcherOptions = {}) {
     this.#options = options
@@ -74,18 +75,26 @@ export class DocumentFetcher {
     const url = parseDocumentUrl(location)
     const controller = new AbortController()
     const late = Promise.withResolvers<never>()
-    const timer = setTimeout(() => {
+    const cutOff = (): void => {
       late.reject(new OutboundError('timeout'))
       controller.abort()
-    }, this.#options.deadlineMilliseconds ?? deadlineMilliseconds)
+    }
+    const timer = setTimeout(cutOff, this.#options.deadlineMilliseconds ?? deadlineMilliseconds)
+    this.#underWay.add(cutOff)
     try {
       const { signal } = controller
       // A look at DNS cannot be called off: its slot stays taken, but nobody waits for it.
       return await Promise.race([late.promise, this.#slots.run(url.hostname, signal, () => this.#get(url, signal))])
     } finally {
       clearTimeout(timer)
+      this.#underWay.delete(cutOff)
       controller.abort()
     }
+  }
+
+  /** Cuts off what is under way, so that nothing keeps the process from its end. */
+  close(): void {
+    for (const cutOff of this.#underWay) cutOff()
   }
 
   async #get(url: URL, signal: AbortSignal): Promise<FetchedDocument> {

@@ -278,6 +278,15 @@ describe('S04 S06 what a request costs', () => {
     expect(outside.connections()).toBe(0)
   })
 
+  it('ends when the fetcher is closed', async () => {
+    const outside = await startOutside(() => {})
+    const fetcher = fetcherTo(outside)
+    const failure = failureOf(fetcher.fetch(keysUrl))
+    await outside.nextRequest()
+    fetcher.close()
+    expect(await failure).toBe('timeout')
+  })
+
   it('is borne by its own host: another one is served meanwhile', async () => {
     const arrived = Promise.withResolvers<void>()
     const outside = await startOutside(
