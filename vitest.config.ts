@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
@@ -6,5 +7,7 @@ export default defineConfig({
     exclude: ['test/faults/**'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // Many files wait for processes of their own: with one file at a time, which is vitest's choice for two cores, a core waits too.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
   },
 })

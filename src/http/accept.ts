@@ -13,7 +13,9 @@ const qualityForm = /;[ \t]*q[ \t]*=[ \t]*(?<quality>[01](?:\.[0-9]{0,3})?)[ \t]
  * @see RFC 9110 section 12.5.1
  */
 export function prefers(accept: string | undefined, wanted: string, usual: string): boolean {
-  const ranges = (accept ?? '*/*')
+  // What most callers say: nothing.
+  if (accept === undefined || accept === '*/*') return false
+  const ranges = accept
     .split(',')
     .map(parseRange)
     .filter((range) => range !== undefined)
