@@ -28,7 +28,7 @@ export const assertionType = 'urn:ietf:params:oauth:client-assertion-type:jwt-be
 /** How long an assertion may live, and be good for. */
 export const maxAssertionSeconds = 300
 /** By how much the clocks of clients may differ from ours. */
-export const assertionSkewSeconds = 60
+const assertionSkewSeconds = 60
 const maxJtiLength = 256
 
 /** What assertions are checked with. */

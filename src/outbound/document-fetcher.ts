@@ -17,7 +17,7 @@
  */
 import { lookup } from 'node:dns/promises'
 import type { IncomingMessage } from 'node:http'
-import { Agent, request } from 'node:https'
+import { Agent, type RequestOptions, request } from 'node:https'
 import type { LookupFunction } from 'node:net'
 import { isPublicAddress } from './address.ts'
 import { parseDocumentUrl } from './document-url.ts'
@@ -27,7 +27,7 @@ import { OutboundError } from './outbound-error.ts'
 /** Longest document that is read, in bytes. */
 export const maxDocumentBytes = 64 * 1024
 /** Everything about one document, its turn in the line included. */
-export const deadlineMilliseconds = 5_000
+const deadlineMilliseconds = 5_000
 
 /** An address that a name has, as `dns.lookup` says it. */
 export interface ResolvedAddress {
@@ -121,26 +121,10 @@ export class DocumentFetcher {
   }
 
   #request(url: URL, addresses: readonly ResolvedAddress[], signal: AbortSignal): Promise<IncomingMessage> {
-    const { ca, dialPort } = this.#options
     return new Promise((resolve, reject) => {
       let isConnected = false
       let isSecure = false
-      const outgoing = request({
-        agent: this.#agent,
-        signal,
-        host: url.hostname,
-        port: dialPort ?? (url.port === '' ? 443 : Number(url.port)),
-        path: `${url.pathname}${url.search}`,
-        headers: { host: url.host, accept: 'application/jwk-set+json, application/json', ...plainHeaders },
-        lookup: pinTo(addresses),
-        servername: url.hostname,
-        // Said outright, for NODE_TLS_REJECT_UNAUTHORIZED=0 changes what goes without saying.
-        rejectUnauthorized: true,
-        minVersion: 'TLSv1.2',
-        insecureHTTPParser: false,
-        maxHeaderSize: 8 * 1024,
-        ...(ca === undefined ? {} : { ca }),
-      })
+      const outgoing = request({ ...this.#describe(url), lookup: pinTo(addresses), agent: this.#agent, signal })
       outgoing.once('socket', (socket) => {
         socket.once('connect', () => {
           isConnected = true
@@ -156,6 +140,23 @@ export class DocumentFetcher {
       })
       outgoing.end()
     })
+  }
+
+  #describe(url: URL): RequestOptions {
+    const { ca, dialPort } = this.#options
+    return {
+      host: url.hostname,
+      port: dialPort ?? (url.port === '' ? 443 : Number(url.port)),
+      path: `${url.pathname}${url.search}`,
+      headers: { host: url.host, accept: 'application/jwk-set+json, application/json', ...plainHeaders },
+      servername: url.hostname,
+      // Said outright, for NODE_TLS_REJECT_UNAUTHORIZED=0 changes what goes without saying.
+      rejectUnauthorized: true,
+      minVersion: 'TLSv1.2',
+      insecureHTTPParser: false,
+      maxHeaderSize: 8 * 1024,
+      ...(ca === undefined ? {} : { ca }),
+    }
   }
 }
 

@@ -7,7 +7,7 @@ export interface SlotLimits {
   readonly hosts: number
 }
 
-export const defaultSlots: SlotLimits = { running: 2, waiting: 16, hosts: 64 }
+const defaultSlots: SlotLimits = { running: 2, waiting: 16, hosts: 64 }
 
 interface Lane {
   running: number

@@ -163,7 +163,7 @@ describe('help', () => {
     }
     const [create, update] = [await helpOf('create'), await helpOf('update')]
     for (const help of [create, update]) expect(help).toContain('a resource that it may have tokens for; repeats')
-    expect(create).toContain('(default: client_secret_basic)')
+    expect(create).toContain('(default: client_secret_basic, or private_key_jwt with keys)')
     expect(update).not.toContain('default:')
   })
 })
