@@ -1,4 +1,5 @@
 import { createPublicKey } from 'node:crypto'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   type AuthenticatedClient,
@@ -16,6 +17,7 @@ import { OutboundError, outboundFailures } from '../../src/outbound/outbound-err
 import { AssertionMaker, credentialsOf, macParts, makeTestKey, type TestKey } from '../support/assertion.ts'
 import { makeClient } from '../support/client.ts'
 import { ManualClock } from '../support/clock.ts'
+import { anyText } from '../support/text.ts'
 import { wrongClaims, wrongHeaders } from '../support/wrong-assertions.ts'
 
 const clock = new ManualClock()
@@ -98,6 +100,25 @@ describe('an assertion', () => {
     const pem = createPublicKey(key.privateKey).export({ type: 'spki', format: 'pem' })
     const forged = macParts(pem, maker.header(), maker.claims())
     expect(await reasonOf(authenticate(forged))).toBe('assertion_alg_unsupported')
+  })
+
+  it('I21 is refused when one character of it is another, wherever, and so is any other text', async () => {
+    const good = maker.make()
+    const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.= '
+    const changed = fc
+      .tuple(fc.nat(good.length - 1), fc.constantFrom(...letters))
+      .filter(([at, letter]) => good[at] !== letter)
+      .map(([at, letter]) => good.slice(0, at) + letter + good.slice(at + 1))
+    const text = fc.oneof(
+      changed,
+      anyText().filter((any) => any !== ''),
+    )
+    await fc.assert(
+      fc.asyncProperty(text, async (assertion) => {
+        expect(await reasonOf(authenticate(assertion))).toMatch(/^(?:assertion|client|form)_/)
+      }),
+      { seed: 20_260_102, numRuns: 1_000 },
+    )
   })
 
   it('I12 does not show itself', () => {
