@@ -10,7 +10,7 @@ import type { Client, ClientSecret } from './client.ts'
 import { type CredentialId, generatedPrefix, matchesHash, secretIdOf } from './client-secret.ts'
 import type { ArgonCost, ImportedSecretChecker } from './imported-secret.ts'
 import { type CredentialRequest, methods, type PresentedCredentials } from './methods.ts'
-import { type AssertionTools, proveByAssertion } from './private-key-jwt.ts'
+import { type AssertionTools, proveByAssertion, requireKnownUse } from './private-key-jwt.ts'
 
 /** Where clients are looked up, at one moment of the registry. */
 export interface ClientLookup {
@@ -20,6 +20,8 @@ export interface ClientLookup {
   probe(): Promise<void>
   /** The cost of the store's imported secrets, `undefined` when it holds none. */
   readonly importedCost: ArgonCost | undefined
+  /** Before this moment the store may have gone back: what it lacks of then nobody knows. Milliseconds since the epoch, or 0. */
+  readonly tokensAfter: number
 }
 
 /** A client that proved itself, and by what. */
@@ -74,7 +76,8 @@ interface Proof {
 /**
  * Proves a claim.
  *
- * @throws OAuthError with a reason of `invalid_client`, or `secret_check_busy`, `assertion_keys_busy`
+ * @throws OAuthError with a reason of `invalid_client`, or `secret_check_busy`, `assertion_keys_busy`,
+ *   `assertion_use_unknown`
  * @throws StoreUnavailable
  * @see RFC 6749 section 5.2
  */
@@ -103,7 +106,7 @@ function judge(client: Client | undefined, proof: Proof | Reason): Authenticated
 }
 
 // The work is that of the presented credential, whether or not there is such a client.
-function prove(
+async function prove(
   claim: Claim,
   client: Client | undefined,
   lookup: ClientLookup,
@@ -113,6 +116,7 @@ function prove(
     case 'secret':
       return proveBySecret(claim, client, lookup.importedCost, tools)
     case 'assertion':
+      requireKnownUse(claim.assertion.reveal(), lookup.tokensAfter)
       return proveByAssertion(claim.assertion.reveal(), client, tools)
   }
 }

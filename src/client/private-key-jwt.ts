@@ -85,6 +85,18 @@ export async function proveByAssertion(
   return { credentialId: `key_${key.thumbprint}`, method: 'private_key_jwt', uses: [useOf(jwt.claims)] }
 }
 
+/**
+ * A store that was put back to an earlier state does not know what was used since. An assertion that may be from then may
+ * have been used: its client makes a fresh one.
+ *
+ * @param since what is of after this moment is known, milliseconds since the epoch
+ * @throws OAuthError `assertion_use_unknown`
+ */
+export function requireKnownUse({ claims: { iat, exp = Number.POSITIVE_INFINITY } }: ParsedJwt, since: number): void {
+  const madeAt = iat ?? exp - maxAssertionSeconds
+  if (madeAt * 1000 <= since) throw new OAuthError('assertion_use_unknown')
+}
+
 const types = [undefined, 'jwt', 'client-authentication+jwt', 'application/client-authentication+jwt']
 
 // All that the statement itself is wrong in, whoever made it. A JWT of another type is another statement: an access token or a

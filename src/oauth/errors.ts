@@ -158,6 +158,7 @@ const refusals = {
   store_unavailable: unavailable('storage is unavailable, try again'),
   secret_check_busy: unavailable('overloaded, try again'),
   assertion_keys_busy: unavailable('overloaded, try again'),
+  assertion_use_unknown: unavailable('storage was restored: try again with a fresh assertion'),
   registry_moving: unavailable('the registry is changing, try again'),
   clock_behind: unavailable('the clock of this server is behind, try again'),
   issuer_changed: unavailable('this server is no longer the issuer of its database'),

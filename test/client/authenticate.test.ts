@@ -90,6 +90,7 @@ function register(
     reads: () => reads,
     lookup: {
       importedCost,
+      tokensAfter: 0,
       findClient: async (clientId) => {
         if (!cached) reads += 1
         return { client: client?.clientId === clientId ? client : undefined, cached }
@@ -341,6 +342,7 @@ describe('the refusal of a client', () => {
   it('is an outage when the store cannot be read, and nothing else', async () => {
     const broken: ClientLookup = {
       importedCost: undefined,
+      tokensAfter: 0,
       findClient: async () => {
         throw new Error('broken')
       },

@@ -36,11 +36,12 @@ function clientOf(keys: readonly TestKey[], changes: Partial<Client> = {}): Clie
 async function authenticate(
   assertion: string,
   client: Client | undefined = clientOf([key]),
-  tools: Partial<ProofTools> = {},
+  { tokensAfter = 0, ...tools }: Partial<ProofTools> & { readonly tokensAfter?: number } = {},
 ): Promise<AuthenticatedClient> {
   const form = parseForm(new URLSearchParams(credentialsOf(assertion)).toString())
   const lookup = {
     importedCost: undefined,
+    tokensAfter,
     findClient: async (clientId: string) => ({
       client: client?.clientId === clientId ? client : undefined,
       cached: false,
@@ -119,6 +120,16 @@ describe('an assertion', () => {
       }),
       { seed: 20_260_102, numRuns: 1_000 },
     )
+  })
+
+  it('J24 is not taken where nobody knows whether it was used: when it may be from before the store went back', async () => {
+    const { now } = maker
+    const restored = { tokensAfter: now * 1000 }
+    for (const claims of [{}, { iat: now - 1 }, { iat: undefined, exp: now + 300 }])
+      for (const client of [clientOf([key]), makeClient({ clientId: 'nobody' })])
+        expect(await reasonOf(authenticate(maker.make(claims), client, restored))).toBe('assertion_use_unknown')
+    for (const claims of [{ iat: now + 1 }, { iat: undefined, exp: now + 301 }])
+      await expect(authenticate(maker.make(claims), clientOf([key]), restored)).resolves.toBeDefined()
   })
 
   it('I12 does not show itself', () => {

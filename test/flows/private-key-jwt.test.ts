@@ -443,6 +443,19 @@ describe('an assertion counts once', () => {
     await expectRefused(restarted, form, 'assertion_expired')
   })
 
+  it('J24 F13 also where the store has gone back and does not know of it', async () => {
+    const { server, maker, clock } = await start()
+    const form = maker.form({ iat: maker.now, exp: maker.now + 300 })
+    expect((await requestToken(server, form)).status).toBe(200)
+    expect(await server.store.pruneReplays(Number.MAX_SAFE_INTEGER, 100)).toBe(1)
+    await server.store.acceptAsPresent({ registry: 0, mark: 0, issuedUpTo: 0 }, 'cli:test')
+    const replayed = await requestToken(server, form)
+    expect([replayed.status, replayed.json.error]).toEqual([503, 'temporarily_unavailable'])
+    clock.advance(3)
+    expect((await requestToken(server, form)).status).toBe(503)
+    expect((await requestToken(server, maker.form())).status).toBe(200)
+  })
+
   it('J21 I3 and a request that is sent again as a whole ends no refresh family', async () => {
     const { server, maker, clock } = await start()
     await server.store.updateClient('signer', { grantTypes: ['client_credentials', 'refresh_token'] }, 'cli:test')

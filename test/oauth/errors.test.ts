@@ -107,6 +107,7 @@ const faces: Readonly<Record<string, readonly Reason[]>> = {
     'store_unavailable',
     'secret_check_busy',
     'assertion_keys_busy',
+    'assertion_use_unknown',
     'registry_moving',
     'clock_behind',
     'issuer_changed',
