@@ -9,6 +9,7 @@ import { checkLimitsFor, ImportedSecretChecker } from './client/imported-secret.
 import { SecretUse } from './client/secret-use.ts'
 import { keyTimingOf, type Settings, toBlockList } from './config.ts'
 import { createAddressOf } from './http/address.ts'
+import { CallerLimits } from './http/caller-limits.ts'
 import type { Check } from './http/health.ts'
 import type { ConnectionLimits } from './http/listen.ts'
 import { Metrics } from './http/metrics.ts'
@@ -205,6 +206,7 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
     issuer,
     checker,
     secretUse,
+    limits: new CallerLimits({ settings, clock, log, metrics }),
     clock: expiryClock(clock, ringClock),
     assertionAudiences: assertionAudiencesOf(issuer, settings),
     remoteKeys: createRemoteKeys(fetcher, parts, metrics),
@@ -225,6 +227,7 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
     introspect: { ...caller, verifier, signingAlg: settings.signingAlg },
     verify: { issuer, verifier, metrics },
     jwksMaxAgeSeconds: settings.jwksMaxAgeSeconds,
+    limits: caller.limits,
     refusals,
     metrics,
     clock,

@@ -11,6 +11,7 @@ import { z } from 'zod/mini'
 import { type SigningAlg, signingAlgs } from './key/signer.ts'
 import { type KeyTiming, propagationSeconds } from './key/timing.ts'
 import { formatDuration, parseDuration } from './lib/duration.ts'
+import { type LimitMode, limitModes } from './oauth/rate-limit.ts'
 
 const label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?'
 const hostName = new RegExp(`^${label}(?:\\.${label})*$`)
@@ -49,6 +50,10 @@ export interface Settings {
   readonly auditRetentionSeconds: number
   readonly trustedProxies: readonly string[]
   readonly assertionAudience: AssertionAudience
+  readonly rateLimitMode: LimitMode
+  readonly rateLimitFailures: number
+  readonly rateLimitPerClient: number | undefined
+  readonly rateLimitIntrospection: number | undefined
   readonly metricsListen: { readonly host: string; readonly port: number } | undefined
   readonly logLevel: LogLevel
   readonly allowInsecureIssuer: boolean
@@ -108,6 +113,14 @@ const flag: Pick<Setting<boolean>, 'schema' | 'takes'> = {
   schema: z.pipe(
     z.enum(['true', 'false']),
     z.transform((value) => value === 'true'),
+  ),
+}
+
+const perMinute: Pick<Setting<number>, 'schema' | 'takes'> = {
+  takes: 'a whole number from 1 to 1000000',
+  schema: z.pipe(
+    check((value) => /^[1-9][0-9]{0,6}$/.test(value) && Number(value) <= 1_000_000),
+    z.transform(Number),
   ),
 }
 
@@ -261,6 +274,32 @@ const settings = {
       'What a client assertion must have in `aud` (draft-ietf-oauth-rfc7523bis): the issuer identifier alone. `issuer-or-token-endpoint` lets old client libraries in, who put the token endpoint there; then another server that a client trusts may pass its assertion on to this one.',
     schema: z.enum(assertionAudienceNames),
   },
+  rateLimitMode: {
+    variable: 'MAYFLY_RATE_LIMIT_MODE',
+    default: 'enforce',
+    takes: limitModes.join(', '),
+    meaning:
+      'What the limits below do: refuse with 429 (RFC 6585 section 4), or only log and count what they would refuse, or nothing. Quotas of tokens are not among them.',
+    schema: z.enum(limitModes),
+  },
+  rateLimitFailures: {
+    variable: 'MAYFLY_RATE_LIMIT_FAILURES',
+    default: '100',
+    ...perMinute,
+    meaning:
+      'Failed authentications a minute, per address (IPv6: per /64) and per client, before guesses are refused. A right secret of ours, assertion or certificate passes all the same.',
+  },
+  rateLimitPerClient: {
+    variable: 'MAYFLY_RATE_LIMIT_PER_CLIENT',
+    ...perMinute,
+    meaning:
+      'Requests a minute of one client at `/token`, and as many at `/revoke`, in each process. Default: no limit.',
+  },
+  rateLimitIntrospection: {
+    variable: 'MAYFLY_RATE_LIMIT_INTROSPECTION',
+    ...perMinute,
+    meaning: 'The same at `/introspect`, which busy services ask many times a second. Default: no limit.',
+  },
   metricsListen: {
     variable: 'MAYFLY_METRICS_LISTEN',
     takes: 'host:port',
@@ -345,6 +384,10 @@ export function parseSettings(environment: Environment, folder: string): Setting
     auditRetentionSeconds: get(settings.auditRetention),
     trustedProxies: getOptional(settings.trustedProxies) ?? [],
     assertionAudience: get(settings.assertionAudience),
+    rateLimitMode: get(settings.rateLimitMode),
+    rateLimitFailures: get(settings.rateLimitFailures),
+    rateLimitPerClient: getOptional(settings.rateLimitPerClient),
+    rateLimitIntrospection: getOptional(settings.rateLimitIntrospection),
     metricsListen: getOptional(settings.metricsListen),
     logLevel: get(settings.logLevel),
     allowInsecureIssuer: get(settings.allowInsecureIssuer),

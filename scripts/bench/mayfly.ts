@@ -107,13 +107,13 @@ export class Installation {
     }
   }
 
-  /** Serves it, with default settings, on a free port. */
-  serve(core: string | undefined): Promise<Server> {
+  /** Serves it, with default settings but for those given, on a free port. */
+  serve(core: string | undefined, env: Readonly<Record<string, string>> = {}): Promise<Server> {
     return this.#stage.serve({
       args: [launcher, 'serve'],
       core,
       cwd: this.folder,
-      env: { MAYFLY_PORT: '0' },
+      env: { MAYFLY_PORT: '0', ...env },
     })
   }
 }

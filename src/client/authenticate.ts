@@ -61,6 +61,14 @@ export function parseClaim(request: CredentialRequest): Claim {
   return { ...presented, method, checked: new Map() }
 }
 
+/**
+ * Whether checking a claim takes more than reading it: an argon2id computation. It depends on the presented string alone;
+ * the right string of another kind cannot be guessed.
+ */
+export function isDearToCheck(claim: Claim): claim is SecretClaim {
+  return claim.kind === 'secret' && !claim.secret.reveal().startsWith(generatedPrefix)
+}
+
 /** What proofs are checked with. `clock` tells what has expired. */
 export interface ProofTools extends AssertionTools {
   readonly checker: ImportedSecretChecker
@@ -121,7 +129,8 @@ async function prove(
   }
 }
 
-type SecretClaim = Extract<Claim, { readonly kind: 'secret' }>
+/** A claim to be a client by a secret. */
+export type SecretClaim = Extract<Claim, { readonly kind: 'secret' }>
 
 async function proveBySecret(
   claim: SecretClaim,

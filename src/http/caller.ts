@@ -10,7 +10,9 @@ import type { SecretUse } from '../client/secret-use.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import type { GrantType } from '../oauth/grant-type.ts'
 import type { Parameters } from '../oauth/parameters.ts'
+import type { LimitState } from '../oauth/rate-limit.ts'
 import type { RegistryView } from '../registry/registry.ts'
+import type { CallerAttempt, CallerLimits } from './caller-limits.ts'
 import type { RequestRecord } from './request.ts'
 
 /** What an endpoint needs whose callers are clients that prove themselves. */
@@ -18,6 +20,7 @@ export interface CallerEndpoint extends ProofTools {
   readonly issuer: string
   readonly secretUse: SecretUse
   readonly replays: Pick<ReplayStore, 'useOnce'>
+  readonly limits: CallerLimits
 }
 
 /** What a request has told of itself so far, for the record of its refusal. */
@@ -28,6 +31,13 @@ export interface RequestFacts {
   client?: AuthenticatedClient
   /** Whether the statements that it proved itself with have counted for this request. */
   isSpent?: boolean
+  /** What limits know of it, and whether they have counted it as a request of its client. */
+  attempt?: CallerAttempt
+  isCounted?: boolean
+  /** The refusal that the count ended in. */
+  tooMany?: OAuthError | undefined
+  /** What its client is told of its limit. */
+  limit?: LimitState
 }
 
 /** Takes the client's claim out of a request. @throws OAuthError as `parseClaim` does */
@@ -40,7 +50,7 @@ export function readClaim({ incoming }: RequestRecord, form: Parameters, facts: 
 /**
  * Who is asking, by one view of the registry.
  *
- * @throws OAuthError as `authenticateClient` does, or `issuer_changed`; StoreUnavailable
+ * @throws OAuthError as `authenticateClient` does, or `issuer_changed`, `too_many_requests`; StoreUnavailable
  */
 export async function authenticateCaller(
   endpoint: CallerEndpoint,
@@ -51,6 +61,7 @@ export async function authenticateCaller(
   requireIssuer(view, endpoint.issuer)
   const authenticated = await authenticateClient(claim, view, endpoint)
   facts.client = authenticated
+  await endpoint.limits.noteProof(facts)
   return authenticated
 }
 

@@ -34,6 +34,7 @@ export async function answerIntrospection(
 ): Promise<Response> {
   const form = await readForm(record.incoming)
   const claim = readClaim(record, form, facts)
+  await endpoint.limits.admit(record, facts)
   const isSigned = prefers(record.incoming.headers.accept, signedMediaType, 'application/json')
   const { answer, jwt } = await endpoint.verifier.decide(async (view, verify) => {
     const { client } = await authenticateCaller(endpoint, claim, view, facts)

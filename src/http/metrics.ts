@@ -2,6 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { SigningAlg } from '../key/signer.ts'
 import type { Reason } from '../oauth/errors.ts'
 import type { GrantType } from '../oauth/grant-type.ts'
+import type { LimitName } from './caller-limits.ts'
 
 /** What the metrics are read from when they are asked for. */
 export interface Gauges {
@@ -24,6 +25,8 @@ export class Metrics {
   readonly tokensIssued: Counter<'grant_type' | 'alg'>
   readonly refreshRetries: Counter
   readonly refusals: Counter<'reason'>
+  readonly limited: Counter<'limit' | 'outcome'>
+  readonly quotaWarnings: Counter
   readonly revocations: Counter<'kind'>
   readonly tokenChecks: Counter<'endpoint' | 'outcome'>
   readonly forgedTokens: Counter
@@ -51,6 +54,17 @@ export class Metrics {
       name: 'mayfly_refusals_total',
       help: 'Refused requests, by reason',
       labelNames: ['reason'],
+      registers,
+    })
+    this.limited = new Counter({
+      name: 'mayfly_limited_total',
+      help: 'Requests that passed a limit, by the limit, and whether they were refused for it or would have been',
+      labelNames: ['limit', 'outcome'],
+      registers,
+    })
+    this.quotaWarnings = new Counter({
+      name: 'mayfly_quota_warnings_total',
+      help: 'Clients that had most of the tokens of their hour, once an hour and client',
       registers,
     })
     this.revocations = new Counter({
@@ -107,6 +121,11 @@ export class Metrics {
   countIssued(grantType: GrantType, { alg, isRetry }: { alg: SigningAlg; isRetry: boolean }): void {
     this.tokensIssued.inc({ grant_type: grantType, alg })
     if (isRetry) this.refreshRetries.inc()
+  }
+
+  /** Counts a request that passed a limit. */
+  countLimited(limit: LimitName, outcome: 'refused' | 'logged'): void {
+    this.limited.inc({ limit, outcome })
   }
 
   /** Counts a request to revoke a token; `none` when it ended nothing. */

@@ -1,7 +1,7 @@
 /**
  * What happens to a refusal besides its reply and its metric: the log line and the audit record. Refusals of those who
- * have not proved who they are, are sampled by address above a rate; what is over is counted, and neither logged nor
- * written one by one.
+ * have not proved who they are, and of those who passed a limit, are sampled by address above a rate; what is over is
+ * counted, and neither logged nor written one by one.
  */
 import { hash } from 'node:crypto'
 import type { AuditStore } from '../audit/audit-store.ts'
@@ -44,7 +44,9 @@ export class RefusalLog {
     if (endpoint === undefined) return
     // Whoever sends again what another has signed has proved nothing.
     const isStranger = facts.client === undefined || reason === 'assertion_replayed'
-    if (isStranger && !sampler.admit(addressGroup(record.address), reason)) return
+    // A client that goes on above its limit must not fill the disk either.
+    const isSampled = isStranger || refusalOf(reason).status === 429
+    if (isSampled && !sampler.admit(addressGroup(record.address), reason)) return
     const event = this.#describe({ ...record, endpoint }, reason, facts)
     log.info(logFields(event), 'refused')
     // Our own faults are in the log; a store that fails cannot be asked to record that it fails.

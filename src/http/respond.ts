@@ -1,5 +1,6 @@
 import { type OAuthError, type Refusal, refusalOf } from '../oauth/errors.ts'
 import { giveUp } from './given-up.ts'
+import { rateLimitHeaders } from '../oauth/rate-limit.ts'
 import type { RequestRecord } from './request.ts'
 
 const retryAfterSeconds = '1'
@@ -37,6 +38,9 @@ export function answerRefusal(record: RequestRecord, refused: OAuthError, allow:
   const headers = commonHeaders(record)
   if (status === 405 && allow !== undefined) headers.allow = allow
   if (status === 503) headers['retry-after'] = retryAfterSeconds
+  if (refused.limit !== undefined) {
+    Object.assign(headers, rateLimitHeaders(refused.limit), { 'retry-after': String(refused.limit.resetSeconds) })
+  }
   // What is left of the body is not worth reading.
   if (!record.incoming.complete) {
     headers.connection = 'close'

@@ -33,6 +33,7 @@ export async function answerRevocation(
 ): Promise<Response> {
   const form = await readForm(record.incoming)
   const claim = readClaim(record, form, facts)
+  await endpoint.limits.admit(record, facts)
   const target = await endpoint.verifier.decide(async (view, verify) => {
     const { client } = await authenticateCaller(endpoint, claim, view, facts)
     const token = form.get('token')

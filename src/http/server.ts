@@ -10,9 +10,11 @@ import type { Clock } from '../lib/clock.ts'
 import { describeError, type Log } from '../lib/log.ts'
 import { StoreUnavailable } from '../lib/store-error.ts'
 import { OAuthError } from '../oauth/errors.ts'
+import { type LimitState, rateLimitHeaders } from '../oauth/rate-limit.ts'
 import type { AddressOf } from './address.ts'
 import { answerDocument, type Document, makeDocument } from './cacheable.ts'
 import type { RequestFacts } from './caller.ts'
+import type { CallerLimits } from './caller-limits.ts'
 import { answerHealth, type Check } from './health.ts'
 import { answerIntrospection, type IntrospectEndpoint } from './introspect.ts'
 import { endpointsOf, oauthMetadata, openidMetadata } from './metadata.ts'
@@ -50,6 +52,7 @@ export interface ServerParts {
   readonly introspect: IntrospectEndpoint
   readonly verify: VerifyEndpoint
   readonly jwksMaxAgeSeconds: number
+  readonly limits: CallerLimits
   readonly refusals: RefusalLog
   readonly metrics: Metrics
   readonly clock: Clock
@@ -181,10 +184,17 @@ async function respond(
   const response = await answer(record, facts, route, handlers).catch((error: unknown) =>
     refuse(parts, record, facts, error, handlers),
   )
+  if (facts.limit !== undefined) addRateLimit(response, facts.limit)
   const seconds = (parts.clock.monotonicMilliseconds() - record.startedAt) / 1000
   parts.metrics.requests.observe({ route, status: response.status }, seconds)
   parts.log.debug({ request_id: record.requestId, route, status: response.status, seconds }, 'answered')
   return response
+}
+
+// A reply that tells of a limit that was passed says nothing of another.
+function addRateLimit({ headers }: Response, limit: LimitState): void {
+  if (headers.has('ratelimit')) return
+  for (const [name, value] of Object.entries(rateLimitHeaders(limit))) headers.set(name, value)
 }
 
 async function answer(
@@ -236,7 +246,7 @@ async function refuse(
   error: unknown,
   handlers: RouteHandlers,
 ): Promise<Response> {
-  let refusal = toRefusal(parts, record, error)
+  let refusal = await parts.limits.judge(record, facts, toRefusal(parts, record, error))
   try {
     await parts.refusals.note(record, refusal, facts)
   } catch (fault) {

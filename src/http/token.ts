@@ -35,6 +35,7 @@ export async function answerToken(
   const grantType = parseGrantType(form)
   facts.grantType = grantType
   const claim = readClaim(record, form, facts)
+  await endpoint.limits.admit(record, facts)
   const presentation = { wasGood: false }
 
   const issued = await endpoint.registry.decide(async (view) => {

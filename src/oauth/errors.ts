@@ -3,6 +3,8 @@
  * and the metrics, and what the caller learns of it, which is the standard's code and one public sentence.
  */
 
+import type { LimitState } from './rate-limit.ts'
+
 /** Error codes that go over the wire (RFC 6749 section 5.2, RFC 8707 section 2, RFC 6750 section 3.1, RFC 9449 section 12.2; the last three are for our own faults and unknown paths). */
 export type ErrorCode =
   | 'invalid_request'
@@ -24,7 +26,7 @@ export type ErrorCode =
 export interface Refusal {
   readonly error: ErrorCode
   /** HTTP status. `invalid_client` becomes 401 with a challenge when the request carried an `Authorization` header. */
-  readonly status: 400 | 401 | 403 | 404 | 405 | 413 | 500 | 503
+  readonly status: 400 | 401 | 403 | 404 | 405 | 413 | 429 | 500 | 503
   readonly description: string
 }
 
@@ -33,6 +35,7 @@ const badScope = (description: string): Refusal => ({ error: 'invalid_scope', st
 const badProof = (description: string): Refusal => ({ error: 'invalid_dpop_proof', status: 400, description })
 const badTarget = (description: string): Refusal => ({ error: 'invalid_target', status: 400, description })
 const unavailable = (description: string): Refusal => ({ error: 'temporarily_unavailable', status: 503, description })
+const tooMany = (description: string): Refusal => ({ error: 'temporarily_unavailable', status: 429, description })
 
 // One object for all of them: whoever guesses at clients and secrets must not be able to tell the cases apart.
 const authenticationFailed: Refusal = {
@@ -147,6 +150,11 @@ const refusals = {
   token_bound: tokenFailed,
   scope_insufficient: { error: 'insufficient_scope', status: 403, description: 'the token lacks a scope' },
 
+  // Limits (RFC 6585 section 4)
+  too_many_failures: tooMany('too many failed authentications, try again later'),
+  too_many_requests: tooMany('too many requests of this client, try again later'),
+  quota_used_up: tooMany('the client has had all the tokens that it may have in this hour'),
+
   // GET /authorize
   response_type_unsupported: {
     error: 'unsupported_response_type',
@@ -185,11 +193,14 @@ export class OAuthError extends Error {
   readonly reason: Reason
   /** The scope that would have been enough, for the challenge (RFC 6750 section 3). */
   readonly neededScope: string | undefined
+  /** The limit that was passed, for a status of 429. */
+  readonly limit: LimitState | undefined
 
-  constructor(reason: Reason, options?: ErrorOptions & { readonly neededScope?: string }) {
+  constructor(reason: Reason, options?: ErrorOptions & { readonly neededScope?: string; readonly limit?: LimitState }) {
     super(reason, options)
     this.name = 'OAuthError'
     this.reason = reason
     this.neededScope = options?.neededScope
+    this.limit = options?.limit
   }
 }

@@ -51,10 +51,14 @@ describe('the record of a refusal', () => {
       1,
     )
     const { text } = await request(`${server.url}/metrics`)
-    expect(text).toContain('mayfly_refusals_total{reason="secret_wrong"} 75')
+    expect(text).toContain('mayfly_refusals_total{reason="secret_wrong"} 50')
+    expect(text).toContain('mayfly_refusals_total{reason="too_many_failures"} 50')
     await server.stop()
     const [sampled] = await server.openOther().listAudit({ type: 'token.refusals_sampled', limit: 10 })
-    expect(sampled).toMatchObject({ address: '127.0.0.1', counts: { secret_wrong: 45, client_unknown: 45 } })
+    expect(sampled).toMatchObject({
+      address: '127.0.0.1',
+      counts: { secret_wrong: 20, client_unknown: 20, too_many_failures: 50 },
+    })
   })
 
   it('groups the addresses of one stranger', () => {

@@ -14,11 +14,11 @@ const statuses = new Map([
   ['unsupported_grant_type', [400]],
   ['unsupported_response_type', [400]],
   ['not_found', [404]],
-  ['temporarily_unavailable', [503]],
+  ['temporarily_unavailable', [429, 503]],
   ['server_error', [500]],
 ])
 
-/** What RFC 6749 section 5.2, RFC 6750 section 3.1, RFC 8707 section 2, RFC 9449 section 12.2 and HTTP have a caller told, by code and status. */
+/** What RFC 6749 section 5.2, RFC 6750 section 3.1, RFC 8707 section 2, RFC 9449 section 12.2, RFC 6585 section 4 and HTTP have a caller told, by code and status. */
 const faces: Readonly<Record<string, readonly Reason[]>> = {
   'invalid_request 400': [
     'http_malformed',
@@ -103,6 +103,7 @@ const faces: Readonly<Record<string, readonly Reason[]>> = {
     'resource_not_granted',
   ],
   'unsupported_response_type 400': ['response_type_unsupported'],
+  'temporarily_unavailable 429': ['too_many_failures', 'too_many_requests', 'quota_used_up'],
   'temporarily_unavailable 503': [
     'store_unavailable',
     'secret_check_busy',

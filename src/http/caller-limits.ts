@@ -1,0 +1,153 @@
+/**
+ * The limits that callers meet: failed authentications of strangers, and requests of a client that has proved itself.
+ * The second are counted after the proof, so that nobody can use up what another may; each endpoint has a count of its own.
+ */
+import { auditedEndpoints } from '../audit/event.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Log } from '../lib/log.ts'
+import { OAuthError, refusalOf } from '../oauth/errors.ts'
+import type { LimitMode, LimitState } from '../oauth/rate-limit.ts'
+import { addressGroup } from './address.ts'
+import type { RequestFacts } from './caller.ts'
+import { type Attempt, FailureThrottle, type PassedLimit } from './failure-throttle.ts'
+import type { Metrics } from './metrics.ts'
+import type { RequestRecord, Route } from './request.ts'
+import { WindowCounters } from './window-counters.ts'
+
+/** What the server's settings say of limits; all of them in a minute. */
+export interface LimitSettings {
+  readonly rateLimitMode: LimitMode
+  readonly rateLimitFailures: number
+  /** Requests of one client at `/token`, and as many at `/revoke`. */
+  readonly rateLimitPerClient: number | undefined
+  readonly rateLimitIntrospection: number | undefined
+}
+
+/** Which limits there are, for metrics. */
+export const limitNames = ['address', 'client', 'requests'] as const
+
+export type LimitName = (typeof limitNames)[number]
+
+/** An attempt to prove oneself, at an endpoint. */
+export interface CallerAttempt extends Attempt {
+  readonly route: Route
+}
+
+export interface LimitParts {
+  readonly settings: LimitSettings
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+const windowSeconds = 60
+const maxClients = 20_000
+/** Lines of the log a minute about what would have been refused. */
+const maxLines = 60
+
+export class CallerLimits {
+  readonly #parts: LimitParts
+  readonly #failures: FailureThrottle
+  readonly #requests: { readonly [Endpoint in Route]?: WindowCounters | undefined }
+  readonly #lines: WindowCounters
+
+  constructor(parts: LimitParts) {
+    const { settings, clock } = parts
+    const perClient = (limit: number | undefined) =>
+      limit === undefined ? undefined : new WindowCounters(clock, { limit, windowSeconds, maxKeys: maxClients })
+    this.#parts = parts
+    this.#failures = new FailureThrottle(clock, settings.rateLimitFailures)
+    this.#requests = {
+      token: perClient(settings.rateLimitPerClient),
+      revoke: perClient(settings.rateLimitPerClient),
+      introspect: perClient(settings.rateLimitIntrospection),
+    }
+    this.#lines = new WindowCounters(clock, { limit: maxLines, windowSeconds, maxKeys: 1 })
+  }
+
+  /** Before a client proves itself. @throws OAuthError `too_many_failures`, and then no check is made */
+  async admit(record: RequestRecord, facts: RequestFacts): Promise<void> {
+    if (this.#isOff) return
+    const attempt = attemptOf(record, facts)
+    facts.attempt = attempt
+    const passed = await this.#failures.admit(attempt)
+    if (passed !== undefined) await this.#refuseFailure(attempt, passed)
+  }
+
+  /**
+   * Once a client has proved itself; a request counts once, however often it is decided.
+   *
+   * @throws OAuthError `too_many_requests`
+   */
+  async noteProof(facts: RequestFacts): Promise<void> {
+    const { attempt, client } = facts
+    if (attempt === undefined || client === undefined) return
+    if (facts.isCounted !== true) {
+      facts.isCounted = true
+      await this.#failures.noteSuccess(attempt)
+      facts.tooMany = await this.#countRequest(attempt, client.client.clientId, facts)
+    }
+    if (facts.tooMany !== undefined) throw facts.tooMany
+  }
+
+  /** What a refusal becomes: a failed authentication counts, and above the limit it is told as 429. */
+  async judge(record: RequestRecord, facts: RequestFacts, refusal: OAuthError): Promise<OAuthError> {
+    if (this.#isOff || !isFailedGuess(refusal) || !isLimited(record.route)) return refusal
+    const attempt = attemptOf(record, facts)
+    const passed = await this.#failures.noteFailure(attempt)
+    if (passed === undefined) return refusal
+    try {
+      await this.#refuseFailure(attempt, passed)
+      return refusal
+    } catch (error) {
+      if (error instanceof OAuthError) return error
+      throw error
+    }
+  }
+
+  get #isOff(): boolean {
+    return this.#parts.settings.rateLimitMode === 'off'
+  }
+
+  async #refuseFailure({ address }: CallerAttempt, { by, state }: PassedLimit): Promise<void> {
+    if (await this.#refuses(by, { address })) throw new OAuthError('too_many_failures', { limit: state })
+  }
+
+  // Counted in either mode: an operator who only looks wants to see what a limit would do.
+  async #countRequest(
+    { route }: CallerAttempt,
+    clientId: string,
+    facts: RequestFacts,
+  ): Promise<OAuthError | undefined> {
+    const counters = this.#requests[route]
+    if (counters === undefined) return undefined
+    const { used, resetSeconds } = await counters.add(clientId)
+    const remaining = Math.max(0, counters.limit - used)
+    const limit: LimitState = { name: 'requests', quota: counters.limit, windowSeconds, remaining, resetSeconds }
+    if (this.#parts.settings.rateLimitMode === 'enforce') facts.limit = limit
+    if (used <= counters.limit || !(await this.#refuses('requests', { client_id: clientId, route }))) return undefined
+    return new OAuthError('too_many_requests', { limit })
+  }
+
+  async #refuses(limit: LimitName, fields: object): Promise<boolean> {
+    const { settings, metrics, log } = this.#parts
+    const enforces = settings.rateLimitMode === 'enforce'
+    metrics.countLimited(limit, enforces ? 'refused' : 'logged')
+    // What is refused has its log line as every refusal has, sampled; a flood must not fill the log with the rest.
+    if (!enforces && (await this.#lines.add('')).used <= maxLines) log.warn({ limit, ...fields }, 'would be refused')
+    return enforces
+  }
+}
+
+function attemptOf(record: RequestRecord, { claim }: RequestFacts): CallerAttempt {
+  return { address: addressGroup(record.address), claim, route: record.route }
+}
+
+// Whoever has the right secret and sends it the wrong way guesses at nothing: some libraries try both ways.
+function isFailedGuess({ reason }: OAuthError): boolean {
+  return refusalOf(reason).error === 'invalid_client' && reason !== 'authentication_method_not_registered'
+}
+
+function isLimited(route: Route): boolean {
+  return auditedEndpoints.some((endpoint) => endpoint === route)
+}
