@@ -34,6 +34,7 @@ import { type Store, StoreOpenError } from './store/store.ts'
 import { ForgeryAlarm } from './token/forgery-alarm.ts'
 import { TokenIssuer } from './token/issue.ts'
 import { MarkSet, markGraceMilliseconds } from './token/marks.ts'
+import { QuotaWatch } from './token/quota-watch.ts'
 import { RefreshTickets } from './token/refresh.ts'
 import { TokenVerifier } from './token/token-verifier.ts'
 
@@ -221,8 +222,9 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
     alarm: new ForgeryAlarm({ audit: store, log, onForged: () => metrics.forgedTokens.inc() }),
   })
   const tokens = new TokenIssuer({ ...settings, issuer }, store, tickets, clock)
+  const quotas = new QuotaWatch({ store, log, onWarned: () => metrics.quotaWarnings.inc() })
   const serverParts = {
-    token: { ...caller, registry, tokens, tickets },
+    token: { ...caller, registry, tokens, tickets, quotas },
     revoke: { ...caller, verifier, tickets, store, refusals },
     introspect: { ...caller, verifier, signingAlg: settings.signingAlg },
     verify: { issuer, verifier, metrics },

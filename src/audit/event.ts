@@ -92,6 +92,14 @@ export type TokenForged = {
   readonly detail?: Readonly<Record<string, unknown>>
 } & Ender
 
+/** A client that has had most of the tokens of its hour. */
+export interface QuotaWarned extends Origin {
+  readonly type: 'quota.warned'
+  readonly clientId: string
+  readonly issued: number
+  readonly tokensPerHour: number
+}
+
 /** What was changed, in the words of the command that changed it. */
 export type Change =
   | { readonly type: 'resource.created' | 'resource.updated' | 'resource.deleted'; readonly resource: string }
@@ -130,7 +138,14 @@ export type Change =
 export type ChangeRecord = Change & { readonly actor: Actor; readonly detail?: Readonly<Record<string, unknown>> }
 
 /** Everything that goes to the audit trail, tokens apart. */
-export type AuditEvent = RefusedRequest | SampledRefusals | FamilyEnded | TokenRevoked | TokenForged | ChangeRecord
+export type AuditEvent =
+  | RefusedRequest
+  | SampledRefusals
+  | FamilyEnded
+  | TokenRevoked
+  | TokenForged
+  | QuotaWarned
+  | ChangeRecord
 
 export type AuditEventType = AuditEvent['type']
 
@@ -142,6 +157,7 @@ export const auditTypes = [
   'token.revoked',
   'token.forged',
   'family.ended',
+  'quota.warned',
   'resource.created',
   'resource.updated',
   'resource.deleted',

@@ -22,6 +22,7 @@ import {
   parseAuthMethod,
   parseGrantTypes,
   parseName,
+  parseQuota,
   parseScopes,
   parseTtl,
   parseUri,
@@ -50,6 +51,7 @@ export const clientOptions = [
   },
   ...jwksOptions,
   { flags: '--access-token-ttl <duration>', description: 'life of its tokens, such as 5m' },
+  { flags: '--tokens-per-hour <number>', description: 'how many tokens it may have in an hour' },
 ]
 
 /** What the options of a client say; what is not said is absent. @throws UsageError */
@@ -62,6 +64,7 @@ export function parseClientOptions(context: CommandContext, options: OptionValue
   const ttl = textOption(options, 'accessTokenTtl')
   const keys = parseKeys(options)
   const assertionAlg = parseAssertionAlg(options)
+  const quota = textOption(options, 'tokensPerHour')
   if ((audiences?.length ?? 0) > 64) throw new UsageError('a client takes at most 64 audiences')
   if ((introspects?.length ?? 0) > 64) throw new UsageError('a client introspects tokens of at most 64 resources')
   return {
@@ -73,6 +76,7 @@ export function parseClientOptions(context: CommandContext, options: OptionValue
     ...(keys === undefined ? {} : { keys }),
     ...(assertionAlg === undefined ? {} : { assertionAlg }),
     ...(ttl === undefined ? {} : { accessTokenTtlSeconds: parseTtl(ttl, context.settings.accessTokenMaxTtlSeconds) }),
+    ...(quota === undefined ? {} : { tokensPerHour: parseQuota(quota) }),
   }
 }
 

@@ -21,6 +21,7 @@ export const clientUpdate: Command = {
     { flags: '--no-jwks', description: 'forget its keys, registered or fetched' },
     { flags: '--no-token-endpoint-auth-signing-alg', description: 'back to any algorithm that fits its key' },
     { flags: '--no-access-token-ttl', description: 'back to the token life of the resource or server' },
+    { flags: '--no-tokens-per-hour', description: 'no quota of tokens any more' },
   ],
   example: 'mayfly client update billing --scope "invoices:read invoices:write"',
   changes: true,
@@ -34,6 +35,7 @@ export const clientUpdate: Command = {
       ...(options.jwks === false ? { keys: null } : {}),
       ...(options.tokenEndpointAuthSigningAlg === false ? { assertionAlg: null } : {}),
       ...(options.accessTokenTtl === false ? { accessTokenTtlSeconds: null } : {}),
+      ...(options.tokensPerHour === false ? { tokensPerHour: null } : {}),
     }
     if (Object.keys(changes).length === 0)
       throw new UsageError('nothing to change was named: `mayfly client update --help` lists what can be')

@@ -33,6 +33,7 @@ export function describeClient(client: Client) {
     audience: client.audiences,
     introspects: client.introspects,
     access_token_ttl: client.accessTokenTtlSeconds ?? null,
+    tokens_per_hour: client.tokensPerHour ?? null,
     secret_count: client.secrets.length,
     updated_at: timestamp(client.updatedAt),
     disabled_at: timestamp(client.disabledAt),

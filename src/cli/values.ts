@@ -69,6 +69,12 @@ export function parseTtl(text: string, maxSeconds: number): number {
   )
 }
 
+/** Tokens in an hour. */
+export function parseQuota(text: string): number {
+  if (/^[1-9][0-9]{0,8}$/.test(text)) return Number(text)
+  throw new UsageError(`${quote(text)} is not a quota of tokens: it takes a whole number from 1 to 999999999`)
+}
+
 export function parseGrantTypes(texts: readonly string[]): readonly GrantType[] {
   return texts.map((text) => {
     if (isGrantType(text)) return text

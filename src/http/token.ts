@@ -5,6 +5,7 @@ import { type GrantType, isGrantType } from '../oauth/grant-type.ts'
 import type { Parameters } from '../oauth/parameters.ts'
 import type { Registry, RegistryView } from '../registry/registry.ts'
 import type { Fence, IssuedToken, TokenIssuer } from '../token/issue.ts'
+import type { QuotaWatch } from '../token/quota-watch.ts'
 import type { RefreshTickets } from '../token/refresh.ts'
 import { authenticateCaller, type CallerEndpoint, noteUse, type RequestFacts, readClaim, spendProof } from './caller.ts'
 import { readForm } from './form.ts'
@@ -16,6 +17,7 @@ export interface TokenEndpoint extends CallerEndpoint {
   readonly registry: Registry
   readonly tokens: TokenIssuer
   readonly tickets: RefreshTickets
+  readonly quotas: QuotaWatch
   readonly metrics: Metrics
 }
 
@@ -61,6 +63,7 @@ export async function answerToken(
   })
 
   noteUse(endpoint, facts)
+  if (facts.client !== undefined) await endpoint.quotas.note(facts.client.client, record)
   endpoint.metrics.countIssued(grantType, issued)
   return answerJson(record, tokenResponse(issued))
 }

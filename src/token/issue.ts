@@ -8,6 +8,7 @@
  */
 import type { Origin } from '../audit/event.ts'
 import type { AuthenticatedClient } from '../client/authenticate.ts'
+import type { Client } from '../client/client.ts'
 import { isSecretId } from '../client/client-secret.ts'
 import type { TicketKeys } from '../key/ring.ts'
 import type { Signer, SigningAlg } from '../key/signer.ts'
@@ -21,6 +22,7 @@ import type { GrantType } from '../oauth/grant-type.ts'
 import { formatScope } from '../oauth/scope.ts'
 import { type TokenType, tokenTypeOf } from '../oauth/token-type.ts'
 import type { Resource } from '../resource/resource.ts'
+import { restOfHourSeconds } from './quota.ts'
 import type { PlannedTicket, Redemption, RefreshTickets } from './refresh.ts'
 import { signJwt } from './sign.ts'
 import type { TokenStore } from './token-store.ts'
@@ -90,7 +92,7 @@ export class TokenIssuer {
    *
    * @returns `undefined` when the registry or the refresh family moved since the decision: nothing was issued, decide again
    * @throws StoreUnavailable; KeyMaterialError when no key can sign; OAuthError `clock_behind`, `assertion_replayed`,
-   *   `proof_replayed`
+   *   `proof_replayed`, `quota_used_up`
    * @see RFC 9068
    */
   async issue(order: TokenOrder, fence: Fence): Promise<IssuedToken | undefined> {
@@ -117,14 +119,21 @@ export class TokenIssuer {
         ...(claims.cnf === undefined ? {} : { confirmation: claims.cnf }),
       },
       fence.sequence,
-      { change: planned?.change, uses: order.uses },
+      { change: planned?.change, uses: order.uses, tokensPerHour: order.client.tokensPerHour },
     )
     if (outcome === 'moved') return undefined
+    if (outcome === 'quota_used_up') throw this.#quotaUsedUp(order.client)
     if (outcome !== 'recorded') throw new OAuthError(outcome)
     const refreshToken = planned === undefined ? {} : { refreshToken: planned.ticket }
     const isRetry = order.redemption?.use === 'retry'
     const tokenType = tokenTypeOf(claims.cnf)
     return { accessToken, lifetimeSeconds, scope: claims.scope, alg: signer.alg, isRetry, tokenType, ...refreshToken }
+  }
+
+  #quotaUsedUp({ tokensPerHour: quota = 0 }: Client): OAuthError {
+    const resetSeconds = restOfHourSeconds(this.#clock.nowMilliseconds())
+    const limit = { name: 'tokens', quota, windowSeconds: 3_600, remaining: 0, resetSeconds } as const
+    return new OAuthError('quota_used_up', { limit })
   }
 
   #planTicket(order: TokenOrder, { ticketKeys }: Fence): PlannedTicket | undefined {

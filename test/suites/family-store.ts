@@ -14,7 +14,8 @@ import type { StoreUnderTest } from './store.ts'
 
 const hour = 3_600_000
 
-function makeFamily(clock: Clock, changes: Partial<RefreshFamily> = {}): RefreshFamily {
+/** A refresh family of `billing`, begun now. */
+export function makeFamily(clock: Clock, changes: Partial<RefreshFamily> = {}): RefreshFamily {
   const now = clock.nowMilliseconds()
   return {
     familyId: makeUlid(now),

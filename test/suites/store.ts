@@ -14,6 +14,7 @@ import { makeFirstRing } from '../support/ring.ts'
 import { ManualClock } from '../support/server.ts'
 import { testFamilyStore } from './family-store.ts'
 import { testKeyStore } from './key-store.ts'
+import { testQuotas } from './quotas.ts'
 import { testReplayStore } from './replay-store.ts'
 
 /** How the suite gets at one kind of store. Everything that it opens is closed with the test. */
@@ -771,6 +772,7 @@ export function testStore(name: string, under: StoreUnderTest): void {
   testKeyStore(name, under)
   testFamilyStore(name, under)
   testReplayStore(name, under)
+  testQuotas(name, under)
 
   describe(`${name}: as a whole`, () => {
     it('finds nothing wrong with itself', async () => {

@@ -14,7 +14,7 @@ import { parseStrings } from './columns.ts'
 import { type Changed, type Connection, read } from './connection.ts'
 import { and, asc, eq, gt, isNull, lt, ne, or, sql } from './drizzle.ts'
 import { unknownResource } from './resource-store.ts'
-import { client, clientAudience, clientIntrospects, clientSecret, resource } from './schema.ts'
+import { client, clientAudience, clientHour, clientIntrospects, clientSecret, resource } from './schema.ts'
 
 const deadMilliseconds = 90 * 86_400_000
 
@@ -245,6 +245,7 @@ export function createClientStore(connection: Connection): ClientStore {
   const remove = (clientId: string): Changed<void> => {
     const current = get(clientId)
     db.delete(clientSecret).where(eq(clientSecret.clientId, clientId)).run()
+    db.delete(clientHour).where(eq(clientHour.clientId, clientId)).run()
     writeTargets(clientId, { audiences: [] })
     const now = clock.nowMilliseconds()
     db.update(client)

@@ -3,6 +3,7 @@ import { isSecretId } from '../../client/client-secret.ts'
 import { ulidCeiling, ulidFloor, ulidMilliseconds } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import { formatConfirmation } from '../../oauth/confirmation.ts'
+import type { ReplayUse } from '../../oauth/replay.ts'
 import type { FamilyChange } from '../../token/family-store.ts'
 import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
 import type { RecordOutcome, TokenStore } from '../../token/token-store.ts'
@@ -10,6 +11,7 @@ import { parseConfirmation } from './columns.ts'
 import { type Connection, read } from './connection.ts'
 import { eq, sql } from './drizzle.ts'
 import { createFamilyChanges } from './family-store.ts'
+import { createHourlyCounts } from './hourly-counts.ts'
 import { createReplays } from './replay-store.ts'
 import { issuance } from './schema.ts'
 
@@ -18,6 +20,7 @@ export function createTokenStore(connection: Connection): TokenStore {
   const { placeholder } = sql
   const changeFamily = createFamilyChanges(connection)
   const replays = createReplays(connection)
+  const hourly = createHourlyCounts(connection)
   // By hand and by position: this runs for every token, and drizzle takes as long to hand the values over as SQLite to write them.
   const insert = sqlite.prepare(
     `INSERT INTO issuance (jti, client_id, subject, grant_type, secret_id, audience, scope, kid, expires_at, request_id, address,
@@ -29,6 +32,16 @@ export function createTokenStore(connection: Connection): TokenStore {
     .from(issuance)
     .where(eq(issuance.jti, placeholder('jti')))
     .prepare()
+
+  const findObstacle = (
+    { clientId }: IssuanceRecord,
+    uses: readonly ReplayUse[],
+    tokensPerHour: number | undefined,
+  ): RecordOutcome | undefined => {
+    const replayed = replays.find(uses)
+    if (replayed !== undefined) return `${replayed}_replayed`
+    return hourly.isUsedUp(clientId, tokensPerHour) ? 'quota_used_up' : undefined
+  }
 
   // Whoever only checks signatures believes ended tokens too, so the last of all counts.
   const live = sqlite.prepare(
@@ -44,22 +57,24 @@ export function createTokenStore(connection: Connection): TokenStore {
     .pluck()
 
   return {
-    recordIssuance: (record, sequence, { change, uses = [] } = {}) =>
+    recordIssuance: (record, sequence, { change, uses = [], tokensPerHour } = {}) =>
       acts.submit<RecordOutcome>({
-        single: uses.length === 0 && (change === undefined || change.kind === 'retry'),
+        single: isSingle(change, uses) && tokensPerHour === undefined,
         run: (batch) => {
           // The fence. The write lock is held, so nothing can move between here and COMMIT.
           if (batch.sequence !== sequence) return 'moved'
-          const replayed = replays.find(uses)
-          if (replayed !== undefined) return `${replayed}_replayed`
+          const obstacle = findObstacle(record, uses, tokensPerHour)
+          if (obstacle !== undefined) return obstacle
           if (change !== undefined && !changeFamily(change, record.jti)) return 'moved'
           replays.write(uses)
+          hourly.add(record.clientId, tokensPerHour)
           const { changes } = insert.run(...toValues(record, change))
           // Somebody's trigger may have swallowed it.
           if (changes !== 1) throw new StoreUnavailable('the record of a token was not written')
           return 'recorded'
         },
       }),
+    readHourlyCount: (clientId) => read(() => hourly.read(clientId)),
     findIssuance: (jti) =>
       read(() => {
         const row = byJti.get({ jti })
@@ -78,6 +93,10 @@ export function createTokenStore(connection: Connection): TokenStore {
         return jti === undefined ? undefined : ulidMilliseconds(jti)
       }),
   }
+}
+
+function isSingle(change: FamilyChange | undefined, uses: readonly ReplayUse[]): boolean {
+  return uses.length === 0 && (change === undefined || change.kind === 'retry')
 }
 
 interface LiveRow {
