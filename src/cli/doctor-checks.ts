@@ -19,6 +19,7 @@ export interface Finding {
     | 'clock'
     | 'issuer'
     | 'secrets'
+    | 'clients'
     | 'size'
   readonly status: 'ok' | 'warning' | 'fault'
   readonly detail: string

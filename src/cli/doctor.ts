@@ -6,7 +6,7 @@ import { printList, timestamp } from './print.ts'
 export const doctor: Command = {
   name: 'doctor',
   summary:
-    'look at files, database, keys, clock, issuer, secrets and size, and say what to do; ends with 1 when something is wrong',
+    'look at files, database, keys, clock, issuer, secrets, clients and size, and say what to do; ends with 1 when something is wrong',
   options: [
     {
       flags: '--reset-calendar',
@@ -21,6 +21,7 @@ export const doctor: Command = {
     const view = await viewRing(context)
     if (options.resetCalendar === true) return resetCalendar(view.moment.wall, view.moment.now)
     const checks = await import('./doctor-checks.ts')
+    const { checkClients } = await import('./doctor-clients.ts')
     const findings: readonly Finding[] = [
       ...(await checks.checkFiles(context, view)),
       ...(await checks.checkDatabase(view)),
@@ -30,6 +31,7 @@ export const doctor: Command = {
       ...checks.checkClock(view.moment),
       ...(await checks.checkIssuer(context, view)),
       ...(await checks.checkSecrets(context, view)),
+      ...(await checkClients(context, view)),
       ...(await checks.checkSize(context, view)),
     ]
     const printed = printList(

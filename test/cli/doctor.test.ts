@@ -37,7 +37,7 @@ describe('doctor', () => {
     const { ended, findings } = await examine(server)
     expect(findings.filter((finding) => finding.status !== 'ok')).toEqual([])
     expect([ended.code, ended.stderr]).toEqual([0, ''])
-    expect(new Set(findings.map((finding) => finding.check)).size).toBe(9)
+    expect(new Set(findings.map((finding) => finding.check)).size).toBe(10)
     expect(about(findings, 'size')[0]?.detail).toMatch(/^1 tokens in the last day/)
   })
 
