@@ -110,8 +110,9 @@ function send(agent: Agent, url: string, { method, path, headers, body }: LoadRe
 
 // Latency counts from the moment at which a request was due, not from the one at which it left: a server that stops
 // answers for all that would have been asked meanwhile (there is no coordinated omission).
-async function runPaced({ url, requests, perSecond, seconds }: PacedJob): Promise<LoadResult> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1024 })
+async function runPaced({ url, requests, perSecond, seconds, sources }: PacedJob): Promise<LoadResult> {
+  const from = sources?.map((localAddress) => ({ localAddress })) ?? [{}]
+  const agents = from.map((source) => new Agent({ keepAlive: true, maxSockets: 1024, ...source }))
   const tally = new Tally()
   const late: number[] = []
   const open = new Set<Promise<void>>()
@@ -121,14 +122,14 @@ async function runPaced({ url, requests, perSecond, seconds }: PacedJob): Promis
     const wait = due - performance.now()
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait))
     late.push(performance.now() - due)
-    const one = send(agent, url, requests[i % requests.length] as LoadRequest, false)
+    const one = send(agents[i % agents.length] as Agent, url, requests[i % requests.length] as LoadRequest, false)
       .then(({ status }) => tally.note(status, performance.now() - due))
       .catch(() => tally.noteError())
       .finally(() => open.delete(one))
     open.add(one)
   }
   await Promise.all(open)
-  agent.destroy()
+  for (const agent of agents) agent.destroy()
   return { ...tally.result(), lateP99Ms: quantile(sort(late), 0.99) }
 }
 

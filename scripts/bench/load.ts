@@ -29,6 +29,8 @@ export interface PacedJob {
   readonly requests: readonly LoadRequest[]
   readonly perSecond: number
   readonly seconds: number
+  /** Addresses of this machine that they come from, in turn; any when absent. */
+  readonly sources?: readonly string[]
 }
 
 /**

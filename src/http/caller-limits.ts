@@ -31,6 +31,8 @@ export type LimitName = (typeof limitNames)[number]
 /** An attempt to prove oneself, at an endpoint. */
 export interface CallerAttempt extends Attempt {
   readonly route: Route
+  /** For which it would have been refused unchecked. */
+  readonly passed?: PassedLimit | undefined
 }
 
 export interface LimitParts {
@@ -69,9 +71,11 @@ export class CallerLimits {
   async admit(record: RequestRecord, facts: RequestFacts): Promise<void> {
     if (this.#isOff) return
     const attempt = attemptOf(record, facts)
-    facts.attempt = attempt
     const passed = await this.#failures.admit(attempt)
-    if (passed !== undefined) await this.#refuseFailure(attempt, passed)
+    facts.attempt = { ...attempt, passed }
+    if (passed === undefined || this.#parts.settings.rateLimitMode !== 'enforce') return
+    await this.#failures.noteFailure(attempt)
+    await this.#refuseFailure(attempt, passed)
   }
 
   /**
@@ -84,6 +88,8 @@ export class CallerLimits {
     if (attempt === undefined || client === undefined) return
     if (facts.isCounted !== true) {
       facts.isCounted = true
+      // One that would have been refused, and is right: the one that an operator who only looks must hear of.
+      if (attempt.passed !== undefined) await this.#refuseFailure(attempt, attempt.passed)
       await this.#failures.noteSuccess(attempt)
       facts.tooMany = await this.#countRequest(attempt, client.client.clientId, facts)
     }

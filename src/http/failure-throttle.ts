@@ -60,6 +60,8 @@ export class FailureThrottle {
   readonly #addresses: WindowCounters
   readonly #clients: WindowCounters
   readonly #pairs: WindowCounters
+  /** Failures of an address for a client that were taken back. */
+  readonly #takenBack: WindowCounters
   /** When an address last failed for a client. */
   readonly #lastFailures: LRUCache<string, number>
   readonly #rightBefore = new LRUCache<string, true>({ max: maxRemembered })
@@ -72,30 +74,30 @@ export class FailureThrottle {
     this.#addresses = new WindowCounters(clock, limits)
     this.#clients = new WindowCounters(clock, limits)
     this.#pairs = new WindowCounters(clock, limits)
+    this.#takenBack = new WindowCounters(clock, limits)
     this.#lastFailures = new LRUCache({ max: keys })
   }
 
   /** How many keys are held in all. */
   get size(): number {
-    return [this.#addresses, this.#clients, this.#pairs, this.#lastFailures, this.#rightBefore].reduce(
-      (sum, { size }) => sum + size,
-      0,
-    )
+    const counters = [this.#addresses, this.#clients, this.#pairs, this.#takenBack]
+    return [...counters, this.#lastFailures, this.#rightBefore].reduce((sum, { size }) => sum + size, 0)
   }
 
-  /** Before a check: the limit for which it shall not be made. The attempt counts as a failure then. */
+  /** Before a check: the limit for which it shall not be made. Nothing is counted by it. */
   async admit(attempt: Attempt): Promise<PassedLimit | undefined> {
     const { claim } = attempt
-    if (claim === undefined || !isDearToCheck(claim) || this.#rightBefore.has(this.#macOf(claim))) return undefined
-    const passed = this.#judge(await this.#look(keysOf(attempt)))
-    if (passed !== undefined) await this.#count(keysOf(attempt))
-    return passed
+    if (claim === undefined || !isDearToCheck(claim)) return undefined
+    if (this.#rightBefore.get(this.#macOf(claim)) === true) return undefined
+    return this.#judge(await this.#look(keysOf(attempt)))
   }
 
-  /** After a failure, which counts: the limit that was passed before it. */
+  /** After a failure, or in its place, which counts: the limit that was passed before it. */
   async noteFailure(attempt: Attempt): Promise<PassedLimit | undefined> {
+    const { claim } = attempt
     const keys = keysOf(attempt)
-    if (keys.pair !== undefined) this.#lastFailures.set(keys.pair, this.#clock.monotonicMilliseconds())
+    // What was right may have been revoked since: then it is a guess like others.
+    if (claim !== undefined && isDearToCheck(claim)) this.#rightBefore.delete(this.#macOf(claim))
     // Both at this moment, with nothing in between: of many at a time, exactly so many are within the limit.
     const [standing] = await Promise.all([this.#look(keys), this.#count(keys)])
     return this.#judge(standing)
@@ -106,12 +108,17 @@ export class FailureThrottle {
     const { address, client, pair } = keysOf(attempt)
     const { claim } = attempt
     if (claim !== undefined && isDearToCheck(claim)) this.#rightBefore.set(this.#macOf(claim), true)
-    if (client === undefined || pair === undefined) return
-    const failedAt = this.#lastFailures.get(pair)
-    if (failedAt === undefined) return
-    this.#lastFailures.delete(pair)
-    if (this.#clock.monotonicMilliseconds() - failedAt > probeMilliseconds) return
+    if (client === undefined || pair === undefined || !(await this.#wasProbe(pair))) return
     await Promise.all([this.#addresses.takeBack(address), this.#clients.takeBack(client), this.#pairs.takeBack(pair)])
+  }
+
+  // Whoever has one right secret must not have any number of checks for nothing, a wrong one after each right one.
+  async #wasProbe(pair: string): Promise<boolean> {
+    const failedAt = this.#lastFailures.get(pair)
+    if (failedAt === undefined) return false
+    this.#lastFailures.delete(pair)
+    if (this.#clock.monotonicMilliseconds() - failedAt > probeMilliseconds) return false
+    return (await this.#takenBack.add(pair)).used <= this.#takenBack.limit
   }
 
   async #look({ address, client, pair }: Keys): Promise<Standing> {
@@ -126,6 +133,7 @@ export class FailureThrottle {
   // Whoever is over the limit makes no new keys: with invented clients one address would push all others out.
   async #count({ address, client, pair }: Keys): Promise<void> {
     const countsAlone = this.#addresses.wasFull(address)
+    if (pair !== undefined && !countsAlone) this.#lastFailures.set(pair, this.#clock.monotonicMilliseconds())
     await Promise.all([
       this.#addresses.add(address),
       client === undefined || countsAlone ? undefined : this.#clients.add(client),

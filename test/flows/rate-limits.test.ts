@@ -282,6 +282,21 @@ describe('failed authentications', () => {
     expect(would[0]).toMatchObject({ limit: 'address', address: '127.0.0.1' })
   })
 
+  it('say of a right secret that it would have been refused, when limits only log', async () => {
+    const { server } = await startWithClient({
+      clock: new ManualClock(),
+      env: { MAYFLY_RATE_LIMIT_MODE: 'log', MAYFLY_RATE_LIMIT_FAILURES: '3' },
+    })
+    await addImported(server, 'legacy', 'correct horse')
+    for (let i = 0; i < 5; i += 1) await ask(server, basic('nobody', 'a guess'))
+    const logged = () => metric(server, 'mayfly_limited_total{limit="address",outcome="logged"}')
+    expect(await logged()).toBe(2)
+    expect((await ask(server, basic('legacy', 'correct horse'))).status).toBe(200)
+    expect(await logged()).toBe(3)
+    expect((await ask(server, basic('legacy', 'correct horse'))).status).toBe(200)
+    expect(await logged()).toBe(3)
+  })
+
   it('are not counted when limits are off', async () => {
     const { server } = await startWithClient({ clock: new ManualClock(), env: { MAYFLY_RATE_LIMIT_MODE: 'off' } })
     const replies = await failMany(server, 120)

@@ -22,7 +22,10 @@ const from = (address: string, presented: Claim | undefined): Attempt => ({ addr
 
 /** Tries as the endpoints do: what is admitted fails. Returns what it is told. */
 async function fail(throttle: FailureThrottle, attempt: Attempt): Promise<'checked' | 'told' | 'refused'> {
-  if ((await throttle.admit(attempt)) !== undefined) return 'refused'
+  if ((await throttle.admit(attempt)) !== undefined) {
+    await throttle.noteFailure(attempt)
+    return 'refused'
+  }
   return (await throttle.noteFailure(attempt)) === undefined ? 'checked' : 'told'
 }
 
@@ -120,9 +123,28 @@ describe('the throttle of failed authentications', () => {
     const { clock, throttle } = start()
     for (let i = 0; i < 300; i += 1) {
       expect(await fail(throttle, from('a', guess('go', 'read another way')))).toBe('checked')
-      clock.advance(0.1)
+      clock.advance(1)
       await throttle.noteSuccess(from('a', guess('go', 'right')))
     }
+  })
+
+  it('C09 takes no more back in a minute than fail in one: a right secret buys no checks without end', async () => {
+    const { throttle } = start()
+    const outcomes: string[] = []
+    for (let i = 0; i < 300; i += 1) {
+      outcomes.push(await fail(throttle, from('a', guess('go', `guess ${i}`))))
+      await throttle.noteSuccess(from('a', generated('go')))
+    }
+    expect(outcomes.filter((outcome) => outcome === 'checked')).toHaveLength(2 * limit)
+  })
+
+  it('C09 forgets that a secret was right when it is right no more', async () => {
+    const { throttle } = start()
+    const revoked = from('a', guess('legacy', 'correct horse'))
+    await throttle.noteSuccess(revoked)
+    await failMany(throttle, 100, () => from('a', guess('nobody')))
+    expect(await fail(throttle, revoked)).toBe('told')
+    expect(await fail(throttle, revoked)).toBe('refused')
   })
 
   it.each([
