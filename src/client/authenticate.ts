@@ -39,6 +39,8 @@ export type Claim = PresentedCredentials & {
   readonly checked: Map<string | undefined, boolean>
   /** Whether a client has this id; set by `authenticateClient`, for the record of a refusal. */
   exists?: boolean
+  /** Whether it was right before; set by who remembers that (`http/failure-throttle.ts`). */
+  wasRight?: boolean
 }
 
 /**
@@ -161,7 +163,9 @@ async function checkSecret(
   if (importedCost === undefined) return undefined
   const secret = client?.secrets.find((candidate) => candidate.kind === 'imported')
   const argon2id = secret?.kind === 'imported' ? secret.argon2id : undefined
-  const matched = claim.checked.get(argon2id) ?? (await checker.matches(presented, argon2id, importedCost))
+  const matched =
+    claim.checked.get(argon2id) ??
+    (await checker.matches(presented, argon2id, { ...importedCost, goesFirst: claim.wasRight === true }))
   claim.checked.set(argon2id, matched)
   return matched ? secret : undefined
 }

@@ -5,7 +5,8 @@
  * which clients exist. So every string that is not a generated secret costs exactly one argon2id computation, on the
  * client's hash or on a dummy, or none when the store holds no imported secret at all; and all imported secrets of a
  * store have the same cost parameters. The computations share libuv's four threads with RS256 signing: at most one
- * less than there are cores run at a time, a few wait, and the rest is told to come back.
+ * less than there are cores run at a time, a few wait, and the rest is told to come back. Strings that were right before
+ * wait in a line of their own, which goes first: a flood of guesses fills the other one.
  */
 import { randomBytes } from 'node:crypto'
 import { OAuthError } from '../oauth/errors.ts'
@@ -80,6 +81,7 @@ export function checkLimitsFor(cores: number): CheckLimits {
 export class ImportedSecretChecker {
   readonly #limits: CheckLimits
   readonly #waiting: (() => void)[] = []
+  readonly #waitingFirst: (() => void)[] = []
   #running = 0
   #dummy: { cost: ArgonCost; hash: string } | undefined
 
@@ -89,17 +91,22 @@ export class ImportedSecretChecker {
 
   /** How many checks run or wait. */
   get load(): number {
-    return this.#running + this.#waiting.length
+    return this.#running + this.#waitingFirst.length + this.#waiting.length
   }
 
   /**
    * Whether a presented string is the secret with this hash; without a hash, the same work and `false`.
    *
+   * @param goesFirst whether it was right before
    * @throws OAuthError `secret_check_busy` at once when too many wait already
    */
-  async matches(presented: string, argon2id: string | undefined, cost: ArgonCost): Promise<boolean> {
+  async matches(
+    presented: string,
+    argon2id: string | undefined,
+    { goesFirst = false, ...cost }: ArgonCost & { readonly goesFirst?: boolean },
+  ): Promise<boolean> {
     const stored = argon2id ?? this.#dummyOf(cost)
-    await this.#enter()
+    await this.#enter(goesFirst ? this.#waitingFirst : this.#waiting)
     try {
       const { verify } = await import('@node-rs/argon2')
       // A hash that cannot be computed matches nothing; as an error it would tell its client from the others.
@@ -109,18 +116,18 @@ export class ImportedSecretChecker {
     }
   }
 
-  #enter(): Promise<void> | undefined {
+  #enter(line: (() => void)[]): Promise<void> | undefined {
     if (this.#running < this.#limits.running) {
       this.#running += 1
       return undefined
     }
-    if (this.#waiting.length >= this.#limits.waiting) throw new OAuthError('secret_check_busy')
-    return new Promise((resolve) => this.#waiting.push(resolve))
+    if (line.length >= this.#limits.waiting) throw new OAuthError('secret_check_busy')
+    return new Promise((resolve) => line.push(resolve))
   }
 
   // The place of one that leaves goes to the next in line, so that nobody can slip in between.
   #leave(): void {
-    const next = this.#waiting.shift()
+    const next = this.#waitingFirst.shift() ?? this.#waiting.shift()
     if (next === undefined) this.#running -= 1
     else next()
   }

@@ -96,11 +96,12 @@ export class CallerLimits {
     if (facts.tooMany !== undefined) throw facts.tooMany
   }
 
-  /** What a refusal becomes: a failed authentication counts, and above the limit it is told as 429. */
+  /** What a refusal becomes: a failed authentication, or one that could not be checked, counts, and above the limit it is 429. */
   async judge(record: RequestRecord, facts: RequestFacts, refusal: OAuthError): Promise<OAuthError> {
-    if (this.#isOff || !isFailedGuess(refusal) || !isLimited(record.route)) return refusal
+    const isBusy = refusal.reason === 'secret_check_busy'
+    if (this.#isOff || !isLimited(record.route) || !(isBusy || isFailedGuess(refusal))) return refusal
     const attempt = attemptOf(record, facts)
-    const passed = await this.#failures.noteFailure(attempt)
+    const passed = await (isBusy ? this.#failures.noteBusy(attempt) : this.#failures.noteFailure(attempt))
     if (passed === undefined) return refusal
     try {
       await this.#refuseFailure(attempt, passed)

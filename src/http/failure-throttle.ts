@@ -88,7 +88,8 @@ export class FailureThrottle {
   async admit(attempt: Attempt): Promise<PassedLimit | undefined> {
     const { claim } = attempt
     if (claim === undefined || !isDearToCheck(claim)) return undefined
-    if (this.#rightBefore.get(this.#macOf(claim)) === true) return undefined
+    claim.wasRight = this.#rightBefore.get(this.#macOf(claim)) === true
+    if (claim.wasRight) return undefined
     return this.#judge(await this.#look(keysOf(attempt)))
   }
 
@@ -101,6 +102,14 @@ export class FailureThrottle {
     // Both at this moment, with nothing in between: of many at a time, exactly so many are within the limit.
     const [standing] = await Promise.all([this.#look(keys), this.#count(keys)])
     return this.#judge(standing)
+  }
+
+  /**
+   * After a check that was not made because too many wait: it counts for the address, or a flood that keeps the line full
+   * would never pass a limit; not for the client, whose own first try may be the one that found the line full.
+   */
+  async noteBusy({ address, claim }: Attempt): Promise<PassedLimit | undefined> {
+    return claim?.wasRight === true ? undefined : this.noteFailure({ address })
   }
 
   /** After a success: takes back a failure of the same client from the same address just before. */

@@ -250,6 +250,21 @@ describe('the checker of imported secrets', () => {
     await expect(checker.matches('x', stored, cheap)).resolves.toBe(true)
   })
 
+  it('C09 lets those go first that were right before, and keeps room for them', async () => {
+    const checker = new ImportedSecretChecker({ running: 1, waiting: 2 })
+    const stored = await hashImportedSecret('x', cheap)
+    const ended: string[] = []
+    const check = (name: string, goesFirst: boolean) =>
+      checker.matches('x', stored, { ...cheap, goesFirst }).then(() => ended.push(name))
+    const strangers = [check('running', false), check('stranger 1', false), check('stranger 2', false)]
+    await expect(check('stranger 3', false)).rejects.toMatchObject({ reason: 'secret_check_busy' })
+    const known = [check('known 1', true), check('known 2', true)]
+    await expect(check('known 3', true)).rejects.toMatchObject({ reason: 'secret_check_busy' })
+    expect(checker.load).toBe(5)
+    await Promise.all([...strangers, ...known])
+    expect(ended).toEqual(['running', 'known 1', 'known 2', 'stranger 1', 'stranger 2'])
+  })
+
   it('C08 refuses for want of room whether there is a hash or not', async () => {
     const checker = new ImportedSecretChecker({ running: 1, waiting: 0 })
     const stored = await hashImportedSecret('x', cheap)

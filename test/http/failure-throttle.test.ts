@@ -138,6 +138,26 @@ describe('the throttle of failed authentications', () => {
     expect(outcomes.filter((outcome) => outcome === 'checked')).toHaveLength(2 * limit)
   })
 
+  it('C09 counts for its address what found the line of checks full, and not for the client', async () => {
+    const { throttle } = start()
+    for (let i = 0; i < 100; i += 1) expect(await throttle.noteBusy(from('a', guess()))).toBeUndefined()
+    expect(await throttle.noteBusy(from('a', guess()))).toMatchObject({ by: 'address' })
+    expect(await fail(throttle, from('a', guess()))).toBe('refused')
+    expect(await fail(throttle, from('b', guess()))).toBe('checked')
+    expect(await fail(throttle, from('b', guess()))).toBe('checked')
+  })
+
+  it('does not count what found the line of checks full, and was right before', async () => {
+    const { throttle } = start()
+    const right = from('a', guess('legacy', 'right'))
+    await throttle.noteSuccess(right)
+    for (let i = 0; i < 150; i += 1) {
+      await throttle.admit(right)
+      expect(await throttle.noteBusy(right)).toBeUndefined()
+    }
+    expect(await fail(throttle, from('a', guess()))).toBe('checked')
+  })
+
   it('C09 forgets that a secret was right when it is right no more', async () => {
     const { throttle } = start()
     const revoked = from('a', guess('legacy', 'correct horse'))
