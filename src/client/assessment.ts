@@ -6,9 +6,10 @@
 import { formatDuration, formatSpan } from '../lib/duration.ts'
 import type { AuthMethod } from '../oauth/auth-method.ts'
 import { isSecretMethod } from '../oauth/auth-method.ts'
-import { type ForeignKey, parsePublicJwk } from '../oauth/public-jwk.ts'
+import { foreignAlgs } from '../oauth/public-jwk.ts'
 import type { Resource } from '../resource/resource.ts'
-import type { Client, ClientJwk, ClientSecret, TlsSubject } from './client.ts'
+import type { Client, ClientSecret, TlsSubject } from './client.ts'
+import { registeredKeys } from './client-keys.ts'
 
 const dayMilliseconds = 86_400_000
 /** So old may a secret be, and so long unused. */
@@ -72,6 +73,7 @@ function describeProofs(client: Client, now: number): readonly string[] {
   if (client.authMethods.length === 0) return ['nothing: it has no method to do so']
   return [
     ...client.authMethods.map((method, i) => `${describeMethod(client, method)}${i === 0 ? '' : ', also accepted'}`),
+    ...describeKeys(client),
     ...secrets.map((secret) => describeSecret(secret, now)),
     ...(usesSecrets(client) && secrets.length === 0
       ? ['no secret that is alive: until it has one it gets nothing by it']
@@ -80,32 +82,27 @@ function describeProofs(client: Client, now: number): readonly string[] {
 }
 
 function describeMethod({ keys, assertionAlg, tlsSubject }: Client, method: AuthMethod): string {
-  const ownKeys =
-    keys === undefined ? 'no key yet' : keys.kind === 'uri' ? `the keys at ${keys.uri}` : describeKeys(keys.jwks)
+  const from = keys === undefined ? ': no key yet' : keys.kind === 'uri' ? `: the keys at ${keys.uri}` : ''
   switch (method) {
     case 'client_secret_basic':
       return 'a secret in the Authorization header (client_secret_basic)'
     case 'client_secret_post':
       return 'a secret in the form (client_secret_post)'
     case 'private_key_jwt':
-      return `an assertion that its own key signs${assertionAlg === undefined ? '' : ` with ${assertionAlg}`} (private_key_jwt): ${ownKeys}`
+      return `an assertion that its own key signs${assertionAlg === undefined ? '' : ` with ${assertionAlg}`} (private_key_jwt)${from}`
     case 'tls_client_auth':
       return `a certificate of a trusted authority (tls_client_auth): ${describeSubject(tlsSubject)}`
     case 'self_signed_tls_client_auth':
-      return `a certificate of its own (self_signed_tls_client_auth): ${ownKeys}`
+      return `a certificate of its own (self_signed_tls_client_auth)${from}`
   }
 }
 
-function describeKeys(jwks: readonly ClientJwk[]): string {
-  return jwks.map((jwk) => `key ${jwk.kid ?? thumbprintOf(jwk) ?? '?'} (${jwk.kty})`).join(', ') || 'no key yet'
-}
-
-function thumbprintOf(jwk: ClientJwk): ForeignKey['thumbprint'] | undefined {
-  try {
-    return parsePublicJwk(jwk).thumbprint
-  } catch {
-    return undefined
-  }
+function describeKeys({ keys }: Client): readonly string[] {
+  if (keys?.kind !== 'inline') return []
+  return registeredKeys(keys).map(
+    ({ name, key }) =>
+      `key ${name}: ${foreignAlgs.filter((alg) => key.fits(alg)).join(', ')}, thumbprint ${key.thumbprint}`,
+  )
 }
 
 function describeSubject(subject: TlsSubject | undefined): string {

@@ -100,6 +100,7 @@ export class CallerLimits {
   async judge(record: RequestRecord, facts: RequestFacts, refusal: OAuthError): Promise<OAuthError> {
     const isBusy = refusal.reason === 'secret_check_busy'
     if (this.#isOff || !isLimited(record.route) || !(isBusy || isFailedGuess(refusal))) return refusal
+    if (refusal.reason === 'assertion_replayed') await this.#takeRequestBack(facts)
     const attempt = attemptOf(record, facts)
     const passed = await (isBusy ? this.#failures.noteBusy(attempt) : this.#failures.noteFailure(attempt))
     if (passed === undefined) return refusal
@@ -134,6 +135,14 @@ export class CallerLimits {
     if (this.#parts.settings.rateLimitMode === 'enforce') facts.limit = limit
     if (used <= counters.limit || !(await this.#refuses('requests', { client_id: clientId, route }))) return undefined
     return new OAuthError('too_many_requests', { limit })
+  }
+
+  // Whoever sends again what a client has signed is not that client: he must not use up its requests, nor hear of them.
+  async #takeRequestBack(facts: RequestFacts): Promise<void> {
+    const { attempt, client } = facts
+    if (attempt === undefined || client === undefined) return
+    await this.#requests[attempt.route]?.takeBack(client.client.clientId)
+    delete facts.limit
   }
 
   async #refuses(limit: LimitName, fields: object): Promise<boolean> {

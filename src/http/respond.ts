@@ -1,6 +1,6 @@
 import { type OAuthError, type Refusal, refusalOf } from '../oauth/errors.ts'
-import { giveUp } from './given-up.ts'
 import { rateLimitHeaders } from '../oauth/rate-limit.ts'
+import { giveUp } from './given-up.ts'
 import type { RequestRecord } from './request.ts'
 
 const retryAfterSeconds = '1'

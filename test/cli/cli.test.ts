@@ -143,6 +143,7 @@ describe('mayfly client', () => {
       audience: [api],
       introspects: [],
       access_token_ttl: null,
+      tokens_per_hour: null,
       secret_id: expect.stringMatching(/^sec_[0-9A-Za-z]{16}$/),
       client_secret: expect.stringMatching(/^mfs_[0-9A-Za-z]{65}$/),
       client_secret_expires_at: 0,

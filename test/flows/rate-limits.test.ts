@@ -2,8 +2,10 @@
 import { describe, expect, it } from 'vitest'
 import { generateSecret, makeSecretId } from '../../src/client/client-secret.ts'
 import { hashImportedSecret } from '../../src/client/imported-secret.ts'
+import { AssertionMaker, makeTestKey } from '../support/assertion.ts'
 import {
   addClient,
+  addKeyClient,
   basic,
   ManualClock,
   type Reply,
@@ -314,6 +316,37 @@ describe('failed authentications', () => {
     const replies = await failMany(server, 120)
     expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([401]))
     expect(await metric(server, 'mayfly_limited_total')).toBe(0)
+  })
+})
+
+describe('assertions', () => {
+  const start = async (env: Readonly<Record<string, string>> = {}) => {
+    const clock = new ManualClock()
+    const { server } = await startWithClient({ clock, env })
+    const key = makeTestKey('ES256')
+    await addKeyClient(server.store, 'signer', [key])
+    const ask = (form: Readonly<Record<string, string>>) => requestToken(server, form)
+    const thief = new AssertionMaker('signer', server.issuer, makeTestKey('ES256'), clock)
+    return { server, ask, thief, maker: new AssertionMaker('signer', server.issuer, key, clock) }
+  }
+
+  it('HTTP-17 of another key are refused from the 101st a minute on, and those of its own pass', async () => {
+    const { ask, maker, thief } = await start()
+    for (let i = 0; i < 100; i += 1) expect((await ask(thief.form())).status).toBe(400)
+    const reply = await ask(thief.form())
+    expect([reply.status, reply.json]).toEqual([429, limited])
+    expect((await ask(maker.form())).status).toBe(200)
+  })
+
+  it('I18 that are sent again use up no request of their client, and tell nothing of its limit', async () => {
+    const { ask, maker } = await start({ MAYFLY_RATE_LIMIT_PER_CLIENT: '3' })
+    const captured = maker.form()
+    expect((await ask(captured)).headers.get('ratelimit')).toBe('"requests";r=2;t=60')
+    for (let i = 0; i < 10; i += 1) {
+      const reply = await ask(captured)
+      expect([reply.json.error, reply.headers.get('ratelimit')]).toEqual(['invalid_client', null])
+    }
+    expect((await ask(maker.form())).headers.get('ratelimit')).toBe('"requests";r=1;t=60')
   })
 })
 

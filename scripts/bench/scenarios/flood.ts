@@ -4,7 +4,9 @@
  * its guesses are no longer checked.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
-import { generateKeyPair, SignJWT } from 'jose'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { generateSecret } from '../../../src/client/client-secret.ts'
 import { defaultCost, hashImportedSecret } from '../../../src/client/imported-secret.ts'
 import { connections } from '../compare.ts'
@@ -23,8 +25,8 @@ const sources = Array.from({ length: 50 }, (_, i) => `127.0.1.${i + 1}`)
 /** Until each address has passed its limit of a hundred, and some more. */
 const onsetSeconds = 11
 
-/** Whom the guesses name: a client with a generated secret, one with an imported one, and none. */
-const names = ['billing', 'legacy', 'nobody'] as const
+/** Whom the guesses name: a client with a generated secret, one with an imported one, one with a key, and none. */
+const names = ['billing', 'legacy', 'machine', 'nobody'] as const
 
 type Guess = (clientId: string, issuer: string) => LoadRequest | Promise<LoadRequest>
 
@@ -56,6 +58,7 @@ export const flood: Scenario = {
     const honest = await installation.addClient('billing')
     const hash = await hashImportedSecret('a secret that a person chose', defaultCost)
     await installation.run('client', 'create', 'legacy', '--audience', apis.ES256, '--secret-hash', hash)
+    await addMachine(installation)
     const server = await installation.serve(undefined)
     const [calm, rough] = [bench.startGenerator(), bench.startGenerator()]
     await calm.run({ kind: 'closed', url: server.url, requests: [honest], connections, seconds: bench.options.seconds })
@@ -63,6 +66,15 @@ export const flood: Scenario = {
     await Promise.all([calm.end(), rough.end(), server.end()])
     return toResult(loads)
   },
+}
+
+/** A client that signs its assertions with a key of its own. */
+async function addMachine(installation: Installation): Promise<void> {
+  const { publicKey } = await generateKeyPair('ES256')
+  const jwks = join(installation.folder, 'machine.json')
+  writeFileSync(jwks, JSON.stringify({ keys: [await exportJWK(publicKey)] }))
+  const method = ['--auth-method', 'private_key_jwt', '--jwks', jwks]
+  await installation.run('client', 'create', 'machine', '--audience', apis.ES256, ...method)
 }
 
 interface Setting {
