@@ -6,10 +6,12 @@
 import { type AuthMethod, authMethods } from '../oauth/auth-method.ts'
 import { OAuthError, type Reason } from '../oauth/errors.ts'
 import type { ReplayUse } from '../oauth/replay.ts'
+import type { ClientCertificate } from './certificate.ts'
 import type { Client, ClientSecret } from './client.ts'
 import { type CredentialId, generatedPrefix, matchesHash, secretIdOf } from './client-secret.ts'
 import type { ArgonCost, ImportedSecretChecker } from './imported-secret.ts'
 import { type CredentialRequest, methods, type PresentedCredentials } from './methods.ts'
+import { proveByCertificate } from './mtls.ts'
 import { type AssertionTools, proveByAssertion, requireKnownUse } from './private-key-jwt.ts'
 
 /** Where clients are looked up, at one moment of the registry. */
@@ -35,6 +37,8 @@ export interface AuthenticatedClient {
 /** A request's credentials, taken out once and checked as often as the registry moves under it. */
 export type Claim = PresentedCredentials & {
   readonly method: AuthMethod
+  /** That of the connection, whatever the claim rests on. */
+  readonly certificate?: ClientCertificate | undefined
   /** The outcome of an argon2id check by the hash it was made on: a second decision must not cost a second one. */
   readonly checked: Map<string | undefined, boolean>
   /** Whether a client has this id; set by `authenticateClient`, for the record of a refusal. */
@@ -60,7 +64,8 @@ export function parseClaim(request: CredentialRequest): Claim {
   const presented = methods[method].parse(request)
   const named = request.form.get('client_id')
   if (named !== undefined && named !== presented.clientId) throw new OAuthError('authentication_client_mismatch')
-  return { ...presented, method, checked: new Map() }
+  const { certificate } = request
+  return { ...presented, method, checked: new Map(), ...(certificate === undefined ? {} : { certificate }) }
 }
 
 /**
@@ -98,7 +103,8 @@ export async function authenticateClient(
 ): Promise<AuthenticatedClient> {
   const { client, cached } = await lookup.findClient(claim.clientId)
   claim.exists = client !== undefined
-  const judgement = judge(client, await prove(claim, client, lookup, tools))
+  const proof = await prove(claim, client, lookup, tools)
+  const judgement = (await findSecondMethod(claim, client, tools)) ?? judge(client, proof)
   if (typeof judgement !== 'string') return judgement
   // A client in memory would be refused sooner than one that does not exist: it costs the same look into the store, and
   // not its own row, whose size would show.
@@ -115,6 +121,20 @@ function judge(client: Client | undefined, proof: Proof | Reason): Authenticated
   return { client, credentialId: proof.credentialId, uses: proof.uses ?? [] }
 }
 
+// A client that proves itself by its certificate and sends another credential besides uses two methods at once. Only who has
+// that certificate hears of it: to all others it is one more failure like any other. A client that may use the other method
+// uses that, and its certificate is part of the connection.
+async function findSecondMethod(
+  { kind, method, certificate }: Claim,
+  client: Client | undefined,
+  { remoteKeys }: ProofTools,
+): Promise<Reason | undefined> {
+  if (kind === 'certificate' || certificate === undefined) return undefined
+  if (client?.status !== 'active' || client.authMethods.includes(method)) return undefined
+  const proof = await proveByCertificate(certificate, client, remoteKeys)
+  return typeof proof === 'string' ? undefined : 'authentication_several'
+}
+
 // The work is that of the presented credential, whether or not there is such a client.
 async function prove(
   claim: Claim,
@@ -128,6 +148,8 @@ async function prove(
     case 'assertion':
       requireKnownUse(claim.assertion.reveal(), lookup.tokensAfter)
       return proveByAssertion(claim.assertion.reveal(), client, tools)
+    case 'certificate':
+      return proveByCertificate(claim.certificate, client, tools.remoteKeys)
   }
 }
 

@@ -5,16 +5,29 @@ import type { Client, ClientKeys } from './client.ts'
 /** Keys that one client can have registered at a time: enough for any overlap and many instances, few enough for a row. */
 export const maxKeysPerClient = 20
 
+// More than `maxCertificateBytes` is in base64.
+const maxCertificateLength = 16 * 1024
+
 /** A public key of a client, and what a `kid` may call it by: its own `kid`, or its thumbprint when it has none. */
 export interface ClientKey {
   readonly name: string
   readonly key: ForeignKey
+  /** The certificate that it came with: DER in base64, the first member of `x5c` (RFC 7517 section 4.7). */
+  readonly certificate?: string
 }
 
 /** A key out of a member of a JWK set. @throws PublicJwkError */
 export function parseClientKey(member: unknown): ClientKey {
   const key = parsePublicJwk(member)
-  return { name: key.jwk.kid ?? key.thumbprint, key }
+  const certificate = certificateOf(member)
+  return { name: key.jwk.kid ?? key.thumbprint, key, ...(certificate === undefined ? {} : { certificate }) }
+}
+
+// It is compared and nothing else, so it need not be one, nor that of the key.
+function certificateOf(member: unknown): string | undefined {
+  const { x5c } = Object(member) as { readonly x5c?: unknown }
+  const [first] = Array.isArray(x5c) ? (x5c as readonly unknown[]) : []
+  return typeof first === 'string' && first.length <= maxCertificateLength ? first : undefined
 }
 
 /** The same; `undefined` for a member that is no usable key. */

@@ -9,7 +9,7 @@ const basic = /^Basic +(?<credentials>[A-Za-z0-9+/]+)={0,2}$/i
  *
  * @see RFC 6749 section 2.3.1 and appendix B, RFC 7617
  */
-export const clientSecretBasic: ClientAuthMethod = {
+export const clientSecretBasic = {
   isUsed: ({ authorization }) => authorization !== undefined && /^basic(?: |$)/i.test(authorization),
 
   parse({ authorization }) {
@@ -25,7 +25,7 @@ export const clientSecretBasic: ClientAuthMethod = {
     if (secret === '') throw new OAuthError('authentication_malformed')
     return { kind: 'secret', clientId: decodeFormComponent(text.slice(0, colon)), secret: new Secret(secret) }
   },
-}
+} satisfies ClientAuthMethod
 
 // Form encoding leaves only printable ASCII (appendix B); what else stands there was not encoded.
 function decodeFormComponent(encoded: string): string {

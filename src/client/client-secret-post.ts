@@ -7,7 +7,7 @@ import type { ClientAuthMethod } from './methods.ts'
  *
  * @see RFC 6749 section 2.3.1
  */
-export const clientSecretPost: ClientAuthMethod = {
+export const clientSecretPost = {
   isUsed: ({ form }) => form.get('client_secret') !== undefined,
 
   parse({ form }) {
@@ -16,4 +16,4 @@ export const clientSecretPost: ClientAuthMethod = {
     if (clientId === undefined || secret === undefined) throw new OAuthError('authentication_malformed')
     return { kind: 'secret', clientId, secret: new Secret(secret) }
   },
-}
+} satisfies ClientAuthMethod

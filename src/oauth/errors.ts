@@ -105,11 +105,15 @@ const refusals = {
   assertion_key_ambiguous: authenticationFailed,
   assertion_keys_unavailable: authenticationFailed,
   assertion_signature_wrong: authenticationFailed,
+  certificate_untrusted: authenticationFailed,
+  certificate_wrong: authenticationFailed,
+  certificate_keys_unavailable: authenticationFailed,
   assertion_replayed: authenticationFailed,
 
   // What the token shall be bound to
   proof_missing: badProof('a DPoP proof is needed'),
   proof_replayed: badProof('the DPoP proof was used before'),
+  certificate_malformed: malformed('the client certificate that was forwarded is malformed'),
   certificate_missing: malformed('a client certificate is needed'),
 
   // The refresh token

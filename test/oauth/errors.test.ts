@@ -35,6 +35,7 @@ const faces: Readonly<Record<string, readonly Reason[]>> = {
     'authentication_several',
     'authentication_client_mismatch',
     'assertion_incomplete',
+    'certificate_malformed',
     'certificate_missing',
   ],
   'invalid_dpop_proof 400': ['proof_missing', 'proof_replayed'],
@@ -70,6 +71,9 @@ const faces: Readonly<Record<string, readonly Reason[]>> = {
     'assertion_keys_unavailable',
     'assertion_signature_wrong',
     'assertion_replayed',
+    'certificate_untrusted',
+    'certificate_wrong',
+    'certificate_keys_unavailable',
   ],
   'invalid_grant 400': [
     'refresh_malformed',
