@@ -7,14 +7,16 @@ import { RefusalSampler } from './audit/sampler.ts'
 import { type ClientKey, readClientKey } from './client/client-keys.ts'
 import { checkLimitsFor, ImportedSecretChecker } from './client/imported-secret.ts'
 import { SecretUse } from './client/secret-use.ts'
-import { keyTimingOf, type Settings, toBlockList } from './config.ts'
-import { createAddressOf } from './http/address.ts'
+import { keyTimingOf, type Settings, takesCertificates, toBlockList } from './config.ts'
+import { createAddressOf, createIsFromProxy } from './http/address.ts'
 import { CallerLimits } from './http/caller-limits.ts'
+import { createCertificateOf } from './http/client-certificate.ts'
 import type { Check } from './http/health.ts'
 import type { ConnectionLimits } from './http/listen.ts'
 import { Metrics } from './http/metrics.ts'
 import { RefusalLog } from './http/refusal-log.ts'
 import { createMetricsServer, createServer } from './http/server.ts'
+import type { TlsFiles } from './http/tls-files.ts'
 import { readMasterKey } from './key/master-key-file.ts'
 import { type Provisioned, provisionKeys } from './key/provision.ts'
 import { type KeyRing, KeyRingOpener, type SignerHook } from './key/ring.ts'
@@ -42,6 +44,7 @@ const flushMilliseconds = 5_000
 const pruneMilliseconds = 60_000
 const pruneFamiliesMilliseconds = 10 * 60_000
 const prunePauseMilliseconds = 100
+const tlsFilesMilliseconds = 2_000
 const pruneBatch = 1_000
 // So long a refusal can still say why a refresh token is dead.
 const deadFamilyMilliseconds = 60 * 60_000
@@ -66,7 +69,7 @@ export interface AppOptions {
 }
 
 /** What a start makes up when it is told neither issuer nor port. */
-const passingIssuer = /^http:\/\/127\.0\.0\.1:[0-9]+$/
+const passingIssuer = /^https?:\/\/127\.0\.0\.1:[0-9]+$/
 
 /** A start that stopped because the database names another issuer. */
 export class IssuerMismatch extends Error {
@@ -82,6 +85,8 @@ export class IssuerMismatch extends Error {
 export interface PreparedApp {
   readonly store: Store
   readonly provisioned: Provisioned
+  /** Absent without any setting of TLS. */
+  readonly tls: TlsFiles | undefined
   /**
    * With `passing` the issuer is one of this start alone (a port that was free just now) and takes the place of the last such.
    *
@@ -106,10 +111,11 @@ export interface App {
 /**
  * Opens the store and the key ring.
  *
- * @throws StoreOpenError, KeyMaterialError, StoreUnavailable: each with one sentence that says what to do
+ * @throws TlsFileError, StoreOpenError, KeyMaterialError, StoreUnavailable: each with one sentence that says what to do
  */
 export async function prepareApp(settings: Settings, options: AppOptions): Promise<PreparedApp> {
   const clock = options.clock ?? systemClock
+  const tls = await openTlsFiles(settings)
   const events: Parts['events'] = { failing: false, witnessFailing: false }
   const store = openStore(settings.databasePath, {
     create: true,
@@ -148,6 +154,7 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
     const ringClock = new RingClock(options.ringClock ?? clock, ring.mark)
     const parts: Parts = {
       settings,
+      tls,
       store,
       registry,
       clock,
@@ -162,6 +169,7 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
     return {
       store,
       provisioned,
+      tls,
       start: (issuer, { passing } = { passing: false }) => startApp(parts, issuer, passing),
       close: () => store.close(),
     }
@@ -172,8 +180,16 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
   }
 }
 
+// What reads certificates is not loaded for nothing.
+async function openTlsFiles({ tlsCertFile, tlsKeyFile, tlsClientCaFile }: Settings): Promise<TlsFiles | undefined> {
+  if (tlsCertFile === undefined && tlsClientCaFile === undefined) return undefined
+  const { TlsFiles } = await import('./http/tls-files.ts')
+  return new TlsFiles({ certificate: tlsCertFile, key: tlsKeyFile, clientAuthorities: tlsClientCaFile })
+}
+
 interface Parts {
   readonly settings: Settings
+  readonly tls: TlsFiles | undefined
   readonly store: Store
   readonly registry: Registry
   readonly clock: Clock
@@ -223,6 +239,7 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
   })
   const tokens = new TokenIssuer({ ...settings, issuer }, store, tickets, clock)
   const quotas = new QuotaWatch({ store, log, onWarned: () => metrics.quotaWarnings.inc() })
+  const proxies = toBlockList(settings.trustedProxies)
   const serverParts = {
     token: { ...caller, registry, tokens, tickets, quotas },
     revoke: { ...caller, verifier, tickets, store, refusals },
@@ -234,7 +251,13 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
     metrics,
     clock,
     log,
-    addressOf: createAddressOf(toBlockList(settings.trustedProxies)),
+    addressOf: createAddressOf(proxies),
+    certificateOf: createCertificateOf({
+      isFromProxy: createIsFromProxy(proxies),
+      authorities: () => parts.tls?.authorities,
+      clock: caller.clock,
+    }),
+    certificates: takesCertificates(settings) ? { mtlsUrl: settings.mtlsUrl } : undefined,
     hasMetricsListener: settings.metricsListen !== undefined,
     checkReadiness: () => checkReadiness(parts, issuer, draining),
   }
@@ -253,6 +276,7 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
       await refusals.flush()
       await shareMoment(parts, familyClock)
     }),
+    repeat(tlsFilesMilliseconds, background.signal, log, async () => refreshTls(parts)),
     repeat(pruneMilliseconds, background.signal, log, () => prune(parts, background.signal)),
     repeat(pruneFamiliesMilliseconds, background.signal, log, () =>
       pruneFamilies(parts, familyClock, background.signal),
@@ -342,6 +366,14 @@ function calendarOf(clock: Clock, ringClock: RingClock): Clock {
   return {
     nowMilliseconds: () => ringClock.moment().now,
     monotonicMilliseconds: () => clock.monotonicMilliseconds(),
+  }
+}
+
+function refreshTls({ tls, log }: Parts): void {
+  try {
+    if (tls?.refresh() === true) log.info({}, 'TLS files read again')
+  } catch (error) {
+    log.error({ err: describeError(error) }, 'TLS files not read again: those of before stay in force')
   }
 }
 

@@ -48,6 +48,11 @@ export interface Settings {
   readonly keyRotationIntervalSeconds: number
   readonly auditIssuanceRetentionSeconds: number
   readonly auditRetentionSeconds: number
+  readonly tlsCertFile: string | undefined
+  readonly tlsKeyFile: string | undefined
+  readonly tlsClientCaFile: string | undefined
+  /** The base URL of a host of its own for clients with certificates. */
+  readonly mtlsUrl: string | undefined
   readonly trustedProxies: readonly string[]
   readonly assertionAudience: AssertionAudience
   readonly rateLimitMode: LimitMode
@@ -128,6 +133,8 @@ function check(predicate: (value: string) => boolean): z.ZodMiniType<string, str
   return text.check(z.refine(predicate))
 }
 
+const path = check((value) => value.length > 0 && !value.includes('\0'))
+
 const listen = z.pipe(
   check((value) => parseListen(value) !== undefined),
   z.transform((value: string) => parseListen(value) ?? { host: '', port: 0 }),
@@ -146,7 +153,7 @@ const settings = {
     default: '127.0.0.1',
     takes: 'an IP address or host name',
     meaning:
-      'Where it listens. Another host than loopback needs `MAYFLY_ISSUER`, and `MAYFLY_TRUSTED_PROXIES` or `MAYFLY_ALLOW_INSECURE_HTTP=true`.',
+      'Where it listens. Another host than loopback needs `MAYFLY_ISSUER`, and TLS (`MAYFLY_TLS_CERT_FILE`), `MAYFLY_TRUSTED_PROXIES` or `MAYFLY_ALLOW_INSECURE_HTTP=true`.',
     schema: check(isHost),
   },
   port: {
@@ -257,10 +264,38 @@ const settings = {
     ...duration('1s', '3650d'),
     meaning: 'How long records of refusals and changes are kept.',
   },
+  tlsCertFile: {
+    variable: 'MAYFLY_TLS_CERT_FILE',
+    takes: 'a path',
+    meaning:
+      'The certificate of this server with those that lead from it to its authority, in PEM; with `MAYFLY_TLS_KEY_FILE` it makes the main port speak TLS 1.2 and 1.3. Both are read again when they change, and connections go on.',
+    schema: path,
+  },
+  tlsKeyFile: {
+    variable: 'MAYFLY_TLS_KEY_FILE',
+    takes: 'a path',
+    meaning: 'The key of that certificate, in PEM without a passphrase. Refused when others can read it.',
+    schema: path,
+  },
+  tlsClientCaFile: {
+    variable: 'MAYFLY_TLS_CLIENT_CA_FILE',
+    takes: 'a path',
+    meaning:
+      'The authorities that vouch for certificates of clients (RFC 8705), in PEM. With native TLS clients are asked for certificates; behind `MAYFLY_TRUSTED_PROXIES` it is what forwarded certificates are verified with here. An empty file names none: only certificates that are registered themselves are good.',
+    schema: path,
+  },
+  mtlsUrl: {
+    variable: 'MAYFLY_MTLS_URL',
+    takes: 'an https URL without trailing slash, query or fragment, with the path of MAYFLY_ISSUER',
+    meaning:
+      'The base URL of a host of its own where clients are asked for certificates, published as `mtls_endpoint_aliases` (RFC 8705 section 5). Needs `MAYFLY_TLS_CLIENT_CA_FILE` or `MAYFLY_TRUSTED_PROXIES`.',
+    schema: check((value) => isIssuer(value) && value.startsWith('https:')),
+  },
   trustedProxies: {
     variable: 'MAYFLY_TRUSTED_PROXIES',
     takes: 'IP addresses or CIDR ranges, separated by commas',
-    meaning: 'Peers whose `X-Forwarded-For` is believed; from everyone else it is ignored.',
+    meaning:
+      'Peers whose `X-Forwarded-For`, `Client-Cert` and `Client-Cert-Chain` (RFC 9440) are believed; from everyone else they are ignored. Such a proxy must remove all three from what it receives.',
     schema: z.pipe(
       check((value) => splitList(value).every(isCidr)),
       z.transform(splitList),
@@ -363,6 +398,10 @@ export function parseSettings(environment: Environment, folder: string): Setting
   const get = <T>(setting: Setting<T> & { readonly default: string }): T => parseSetting(setting, environment) as T
   const getOptional = <T>(setting: Setting<T>): T | undefined => parseSetting(setting, environment)
   const masterKeyFile = resolve(folder, get(settings.masterKeyFile))
+  const getPath = (setting: Setting<string>): string | undefined => {
+    const value = getOptional(setting)
+    return value === undefined ? undefined : resolve(folder, value)
+  }
   const parsed: Settings = {
     issuer: getOptional(settings.issuer),
     host: get(settings.host),
@@ -382,6 +421,10 @@ export function parseSettings(environment: Environment, folder: string): Setting
     keyRotationIntervalSeconds: get(settings.keyRotationInterval),
     auditIssuanceRetentionSeconds: get(settings.auditIssuanceRetention),
     auditRetentionSeconds: get(settings.auditRetention),
+    tlsCertFile: getPath(settings.tlsCertFile),
+    tlsKeyFile: getPath(settings.tlsKeyFile),
+    tlsClientCaFile: getPath(settings.tlsClientCaFile),
+    mtlsUrl: getOptional(settings.mtlsUrl),
     trustedProxies: getOptional(settings.trustedProxies) ?? [],
     assertionAudience: get(settings.assertionAudience),
     rateLimitMode: get(settings.rateLimitMode),
@@ -461,6 +504,8 @@ function checkCombinations(parsed: Settings): void {
   checkRefresh(parsed)
   checkRollover(parsed)
   checkIssuer(parsed)
+  checkTls(parsed)
+  checkMtlsUrl(parsed)
   checkHost(parsed)
 }
 
@@ -504,16 +549,52 @@ function checkIssuer({ issuer, allowInsecureIssuer }: Settings): void {
   )
 }
 
-function checkHost({ host, issuer, trustedProxies, allowInsecureHttp }: Settings): void {
+function checkTls({ tlsCertFile, tlsKeyFile, tlsClientCaFile, trustedProxies }: Settings): void {
+  if ((tlsCertFile === undefined) !== (tlsKeyFile === undefined)) {
+    throw new ConfigError(
+      tlsKeyFile === undefined
+        ? 'MAYFLY_TLS_CERT_FILE is set without MAYFLY_TLS_KEY_FILE: a certificate takes its key'
+        : 'MAYFLY_TLS_KEY_FILE is set without MAYFLY_TLS_CERT_FILE: a key takes its certificate',
+    )
+  }
+  if (tlsClientCaFile === undefined || tlsCertFile !== undefined || trustedProxies.length > 0) return
+  throw new ConfigError(
+    'MAYFLY_TLS_CLIENT_CA_FILE is set, and no certificate of a client can arrive: it takes MAYFLY_TLS_CERT_FILE and MAYFLY_TLS_KEY_FILE, or MAYFLY_TRUSTED_PROXIES',
+  )
+}
+
+// The same endpoints answer there, and they lie under the path of the issuer.
+function checkMtlsUrl(parsed: Settings): void {
+  const { mtlsUrl, issuer } = parsed
+  if (mtlsUrl === undefined) return
+  if (!takesCertificates(parsed)) {
+    throw new ConfigError(
+      `MAYFLY_MTLS_URL is ${quote(mtlsUrl)}, and no certificate of a client can arrive: it takes MAYFLY_TLS_CLIENT_CA_FILE, or MAYFLY_TRUSTED_PROXIES`,
+    )
+  }
+  const path = issuer === undefined ? '/' : new URL(issuer).pathname
+  if (new URL(mtlsUrl).pathname !== path) {
+    throw new ConfigError(
+      `MAYFLY_MTLS_URL is ${quote(mtlsUrl)}: it takes the path of MAYFLY_ISSUER, which is ${path}, for the endpoints lie there under every host`,
+    )
+  }
+}
+
+/** Whether certificates of clients can arrive: in a handshake, or by a proxy. */
+export function takesCertificates({ tlsClientCaFile, trustedProxies }: Settings): boolean {
+  return tlsClientCaFile !== undefined || trustedProxies.length > 0
+}
+
+function checkHost({ host, issuer, trustedProxies, allowInsecureHttp, tlsCertFile }: Settings): void {
   if (isLoopback(host)) return
   if (issuer === undefined) {
     throw new ConfigError(
       `MAYFLY_HOST is ${JSON.stringify(host)}: another host than loopback takes a MAYFLY_ISSUER, the URL that the outside uses`,
     )
   }
-  if (trustedProxies.length > 0 || allowInsecureHttp) return
+  if (tlsCertFile !== undefined || trustedProxies.length > 0 || allowInsecureHttp) return
   throw new ConfigError(
-    `MAYFLY_HOST is ${JSON.stringify(host)}: another host than loopback takes MAYFLY_TRUSTED_PROXIES, the addresses of the proxy that ends TLS, or MAYFLY_ALLOW_INSECURE_HTTP=true`,
+    `MAYFLY_HOST is ${JSON.stringify(host)}: another host than loopback takes MAYFLY_TRUSTED_PROXIES, the addresses of the proxy that ends TLS, or MAYFLY_TLS_CERT_FILE and MAYFLY_TLS_KEY_FILE, or MAYFLY_ALLOW_INSECURE_HTTP=true`,
   )
 }
 

@@ -2,6 +2,7 @@
 import { type App, type AppOptions, type PreparedApp, prepareApp } from './app.ts'
 import type { Settings } from './config.ts'
 import { type Listener, listen } from './http/listen.ts'
+import type { ServerCertificate } from './http/tls-files.ts'
 import { describeError, type Log } from './lib/log.ts'
 
 /** The address cannot be listened on. The message is one sentence that says what to do. */
@@ -27,7 +28,7 @@ export interface RunningServer {
 /**
  * Starts a server.
  *
- * @throws StoreOpenError, KeyMaterialError, IssuerMismatch, ListenError, StoreUnavailable; nothing is left open then
+ * @throws TlsFileError, StoreOpenError, KeyMaterialError, IssuerMismatch, ListenError, StoreUnavailable; nothing is left open then
  */
 export async function startServer(settings: Settings, options: AppOptions): Promise<RunningServer> {
   const { log } = options
@@ -35,9 +36,11 @@ export async function startServer(settings: Settings, options: AppOptions): Prom
   const listeners: Listener[] = []
   let app: App | undefined
   try {
-    const listener = await bind(settings, 'MAYFLY_HOST and MAYFLY_PORT', options)
+    const tls = prepared.tls?.server
+    const listener = await bind(settings, 'MAYFLY_HOST and MAYFLY_PORT', options, tls)
     listeners.push(listener)
-    const url = toUrl(settings.host, listener.port)
+    prepared.tls?.onChange((certificate) => listener.replaceCertificate(certificate))
+    const url = toUrl(tls === undefined ? 'http' : 'https', settings.host, listener.port)
     const issuer = settings.issuer ?? url
     app = await prepared.start(issuer, { passing: settings.issuer === undefined && settings.port === 0 })
     const metricsUrl = await serveMetrics(settings, app, listeners, options)
@@ -61,7 +64,7 @@ async function serveMetrics(
   const listener = await bind(metricsListen, 'MAYFLY_METRICS_LISTEN', options)
   listeners.push(listener)
   listener.serve(app.metrics)
-  return toUrl(metricsListen.host, listener.port)
+  return toUrl('http', metricsListen.host, listener.port)
 }
 
 // Readiness goes off before the port does, and the metrics port stays until the last request is answered.
@@ -76,10 +79,15 @@ async function stop(app: App, [main, ...others]: readonly Listener[], log: Log):
 
 type Place = { readonly host: string; readonly port: number }
 
-async function bind({ host, port }: Place, variables: string, options: AppOptions): Promise<Listener> {
+async function bind(
+  { host, port }: Place,
+  variables: string,
+  options: AppOptions,
+  tls?: ServerCertificate,
+): Promise<Listener> {
   try {
     const { drainIdleMilliseconds: idleMilliseconds, limits } = options
-    return await listen(host, port, { idleMilliseconds, limits })
+    return await listen(host, port, { idleMilliseconds, limits, tls })
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
     const what = `${host}:${port}`
@@ -96,6 +104,6 @@ async function bind({ host, port }: Place, variables: string, options: AppOption
   }
 }
 
-function toUrl(host: string, port: number): string {
-  return new URL(`http://${host.includes(':') ? `[${host}]` : host}:${port}`).origin
+function toUrl(scheme: 'http' | 'https', host: string, port: number): string {
+  return new URL(`${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`).origin
 }

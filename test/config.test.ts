@@ -100,6 +100,18 @@ describe('settings', () => {
       { host: '0.0.0.0' },
     ],
     [{ MAYFLY_HOST: '::', MAYFLY_ISSUER: 'https://t.test', MAYFLY_ALLOW_INSECURE_HTTP: 'true' }, { host: '::' }],
+    [
+      { MAYFLY_HOST: '::', MAYFLY_ISSUER: 'https://t.test', MAYFLY_TLS_CERT_FILE: 'a', MAYFLY_TLS_KEY_FILE: '/b' },
+      { host: '::', tlsCertFile: '/srv/mayfly/a', tlsKeyFile: '/b', tlsClientCaFile: undefined },
+    ],
+    [
+      { MAYFLY_TRUSTED_PROXIES: '::1', MAYFLY_TLS_CLIENT_CA_FILE: 'ca', MAYFLY_MTLS_URL: 'https://m.test' },
+      { tlsClientCaFile: '/srv/mayfly/ca', mtlsUrl: 'https://m.test' },
+    ],
+    [
+      { MAYFLY_ISSUER: 'https://t.test/a', MAYFLY_TRUSTED_PROXIES: '::1', MAYFLY_MTLS_URL: 'https://m.test:8443/a' },
+      { mtlsUrl: 'https://m.test:8443/a' },
+    ],
   ])('take %j', (env, settings) => expect(parse(env)).toMatchObject(settings))
 
   const bad: [string, readonly string[]][] = [
@@ -134,6 +146,7 @@ describe('settings', () => {
     ['MAYFLY_CLOCK_SKEW', ['1h', '0s']],
     ['MAYFLY_AUDIT_RETENTION', ['forever', '4000d']],
     ['MAYFLY_ASSERTION_AUDIENCE', ['token-endpoint', 'Issuer', 'https://t.test']],
+    ['MAYFLY_MTLS_URL', ['m.test', 'http://m.test', 'https://m.test/', 'https://m.test?x']],
     ['MAYFLY_TRUSTED_PROXIES', ['10.0.0.0/33', 'proxy.local', '10.0.0.1/8/8', '::1/129', '*']],
     ['MAYFLY_RATE_LIMIT_MODE', ['on', 'ENFORCE', 'log-only']],
     ['MAYFLY_RATE_LIMIT_FAILURES', ['0', '-1', '1e3', '1000001', '10/s', 'none']],
@@ -159,6 +172,18 @@ describe('settings', () => {
     [{ MAYFLY_HOST: '0.0.0.0' }, /MAYFLY_HOST.*takes a MAYFLY_ISSUER/],
     [{ MAYFLY_HOST: '0.0.0.0', MAYFLY_ISSUER: 'https://t.test' }, /MAYFLY_HOST.*takes MAYFLY_TRUSTED_PROXIES/],
     [{ MAYFLY_ISSUER: 'http://t.test' }, /MAYFLY_ISSUER.*takes https/],
+    [{ MAYFLY_TLS_CERT_FILE: 'a' }, /MAYFLY_TLS_CERT_FILE is set without MAYFLY_TLS_KEY_FILE/],
+    [{ MAYFLY_TLS_KEY_FILE: 'a' }, /MAYFLY_TLS_KEY_FILE is set without MAYFLY_TLS_CERT_FILE/],
+    [{ MAYFLY_TLS_CLIENT_CA_FILE: 'a' }, /MAYFLY_TLS_CLIENT_CA_FILE is set, and no.*takes MAYFLY_TLS_CERT_FILE/],
+    [{ MAYFLY_MTLS_URL: 'https://m.test' }, /MAYFLY_MTLS_URL.*and no.*takes MAYFLY_TLS_CLIENT_CA_FILE/],
+    [
+      { MAYFLY_MTLS_URL: 'https://m.test', MAYFLY_ISSUER: 'https://t.test/a', MAYFLY_TRUSTED_PROXIES: '::1' },
+      /MAYFLY_MTLS_URL.*path of MAYFLY_ISSUER, which is \/a/,
+    ],
+    [
+      { MAYFLY_MTLS_URL: 'https://m.test/a', MAYFLY_ISSUER: 'https://t.test', MAYFLY_TRUSTED_PROXIES: '::1' },
+      /MAYFLY_MTLS_URL.*path of MAYFLY_ISSUER, which is \//,
+    ],
     [{ MAYFLY_ISSUER: 'http://127.0.0.1.evil.test' }, /MAYFLY_ISSUER.*takes https/],
     [{ MAYFLY_ACCESS_TOKEN_TTL: '2h' }, /MAYFLY_ACCESS_TOKEN_TTL is 2h.*MAYFLY_ACCESS_TOKEN_MAX_TTL, which is 1h/],
     [{ MAYFLY_AUDIT_ISSUANCE_RETENTION: '1h' }, /= 1h \+ 1m = 61m/],

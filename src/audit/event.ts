@@ -52,7 +52,7 @@ export interface RefusedRequest extends Origin {
   readonly clientIdHash?: string
   /** The id inside the secret that was presented, when that has the form of a secret of ours. */
   readonly secretId?: string
-  /** What had proved the client when it was refused something else: see `IssuanceRecord`. */
+  /** What had proved the client when it was refused something else (see `IssuanceRecord`), or the certificate that did not. */
   readonly credentialId?: string
 }
 

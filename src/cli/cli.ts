@@ -192,6 +192,7 @@ const codes: Readonly<Record<string, string>> = {
   KeyMaterialError: 'key_material',
   IssuerMismatch: 'issuer',
   ListenError: 'listen',
+  TlsFileError: 'tls',
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -19,6 +19,15 @@ export function createAddressOf(trusted: BlockList): AddressOf {
   }
 }
 
+/** Whether a request comes straight from a trusted proxy, whose headers are believed. */
+export function createIsFromProxy(trusted: BlockList): (incoming: IncomingMessage) => boolean {
+  if (trusted.rules.length === 0) return () => false
+  return ({ socket }) => {
+    const peer = normalise(socket.remoteAddress ?? '')
+    return peer !== undefined && trusted.check(peer, isIP(peer) === 6 ? 'ipv6' : 'ipv4')
+  }
+}
+
 function findClient(
   header: string | string[] | undefined,
   isTrusted: (address: string) => boolean,

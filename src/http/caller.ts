@@ -5,6 +5,7 @@ import {
   type ProofTools,
   parseClaim,
 } from '../client/authenticate.ts'
+import type { ClientCertificate } from '../client/certificate.ts'
 import type { ReplayStore } from '../client/replay-store.ts'
 import type { SecretUse } from '../client/secret-use.ts'
 import { OAuthError } from '../oauth/errors.ts'
@@ -27,6 +28,8 @@ export interface CallerEndpoint extends ProofTools {
 export interface RequestFacts {
   grantType?: GrantType
   claim?: Claim
+  /** The certificate that the request was sent with; looked for where clients prove themselves, and at `/verify`. */
+  certificate?: ClientCertificate | undefined
   /** Set once the client has proved itself. */
   client?: AuthenticatedClient
   /** Whether the statements that it proved itself with have counted for this request. */
@@ -42,7 +45,8 @@ export interface RequestFacts {
 
 /** Takes the client's claim out of a request. @throws OAuthError as `parseClaim` does */
 export function readClaim({ incoming }: RequestRecord, form: Parameters, facts: RequestFacts): Claim {
-  const claim = parseClaim({ authorization: incoming.headers.authorization, form })
+  const { certificate } = facts
+  const claim = parseClaim({ authorization: incoming.headers.authorization, form, certificate })
   facts.claim = claim
   return claim
 }

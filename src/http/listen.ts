@@ -1,4 +1,5 @@
 /** The listener: limits on what a connection may cost, replies to what is not HTTP, and the drain at the end. */
+import { constants } from 'node:crypto'
 import {
   createServer,
   type IncomingMessage,
@@ -7,10 +8,13 @@ import {
   type ServerResponse,
   STATUS_CODES,
 } from 'node:http'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
+import type { SecureContextOptions, TLSSocket } from 'node:tls'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { refusalOf } from '../oauth/errors.ts'
 import { giveUp, isGivenUp } from './given-up.ts'
+import type { ServerCertificate } from './tls-files.ts'
 
 /** What one connection may take; times in milliseconds. */
 export interface ConnectionLimits {
@@ -39,6 +43,8 @@ export interface ListenOptions {
   /** How long a connection that is idle when the drain begins may still send a request. */
   readonly idleMilliseconds?: number | undefined
   readonly limits?: Partial<ConnectionLimits> | undefined
+  /** Absent: plain HTTP. */
+  readonly tls?: ServerCertificate | undefined
 }
 
 const maxConnections = 20_000
@@ -51,6 +57,8 @@ const drainIdleMilliseconds = 300
 export interface Listener {
   readonly port: number
   serve(app: { fetch(request: Request, env: HttpBindings): Response | Promise<Response> }): void
+  /** Uses another certificate from the next connection on; those that are open go on. Nothing without TLS. */
+  replaceCertificate(certificate: ServerCertificate): void
   /** Takes no new connection, lets requests finish, and closes what is left after 7.5 s. */
   drain(): Promise<void>
 }
@@ -65,7 +73,7 @@ export async function listen(host: string, port: number, options: ListenOptions 
     reply.writeHead(503, { ...plainHeaders, 'retry-after': '1' })
     reply.end(JSON.stringify(errorBody('not_ready')))
   }
-  const server = createServer({ ...limits, requireHostHeader: false }, (request, reply) => {
+  const server = open({ ...limits, requireHostHeader: false }, options.tls, (request, reply) => {
     if (isGivenUp(request.socket)) return
     if (draining) {
       reply.shouldKeepAlive = false
@@ -107,10 +115,49 @@ export async function listen(host: string, port: number, options: ListenOptions 
       // platform's goes through a stream, which costs as much as half a signature.
       listener = getRequestListener(fetch, { errorHandler })
     },
+    replaceCertificate: (certificate) => {
+      if ('setSecureContext' in server) server.setSecureContext(secureContextOf(certificate))
+    },
     drain: () => {
       draining = true
       return drain(server, idleMilliseconds, active)
     },
+  }
+}
+
+type HttpOptions = ConnectionLimits & { readonly requireHostHeader: false }
+
+function open(options: HttpOptions, tls: ServerCertificate | undefined, answer: RequestListener): Server | TlsServer {
+  if (tls === undefined) return createServer(options, answer)
+  const server = createTlsServer(
+    {
+      ...options,
+      ...secureContextOf(tls),
+      handshakeTimeout: options.headersTimeout,
+      // Others still have secrets. Whether a certificate is good is found out where somebody claims to be its client.
+      requestCert: tls.asksClients,
+      rejectUnauthorized: false,
+    },
+    answer,
+  )
+  // HTTP would hand it on to be answered, in the clear, on a connection that is none.
+  server.removeAllListeners('tlsClientError')
+  server.on('tlsClientError', (_, socket: TLSSocket) => socket.destroy())
+  return server
+}
+
+function secureContextOf({ cert, key, asksClients }: ServerCertificate): SecureContextOptions {
+  return {
+    cert,
+    key,
+    minVersion: 'TLSv1.2',
+    // A connection has one certificate from its beginning to its end, proved in a handshake of its own: none that was
+    // exchanged for another on the way, none that a ticket remembers from a time with other authorities.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION | (asksClients ? constants.SSL_OP_NO_TICKET : 0),
+    // OpenSSL is given nobody to believe: the judgement is client/certificate-path.ts, for all certificates alike, and Node
+    // hands on what was sent along with a certificate only when OpenSSL could not make anything of it. It also names nobody to
+    // clients then, some of which would not send a certificate of their own making to a server that names authorities.
+    ca: [],
   }
 }
 
@@ -164,7 +211,7 @@ class ActiveRequests {
 
 // `Server.close` of HTTP ends idle connections at once, and a request that is just then on its way would be reset. So
 // only the listening socket is closed; whoever asks meanwhile is answered with `Connection: close`.
-async function drain(server: Server, idleMilliseconds: number, active: ActiveRequests): Promise<void> {
+async function drain(server: Server | TlsServer, idleMilliseconds: number, active: ActiveRequests): Promise<void> {
   const closed = new Promise<void>((resolve) => {
     NetServer.prototype.close.call(server, () => resolve())
   })

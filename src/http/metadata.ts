@@ -1,5 +1,5 @@
 import { type SigningAlg, signingAlgs } from '../key/signer.ts'
-import { type AuthMethod, secretMethods } from '../oauth/auth-method.ts'
+import { type AuthMethod, certificateMethods, secretMethods } from '../oauth/auth-method.ts'
 import { grantTypes } from '../oauth/grant-type.ts'
 import { foreignAlgs } from '../oauth/public-jwk.ts'
 
@@ -11,12 +11,20 @@ export interface Endpoints {
 }
 
 // Those that every server has; certificates take TLS.
-const methods: readonly AuthMethod[] = [...secretMethods, 'private_key_jwt']
+const alwaysMethods: readonly AuthMethod[] = [...secretMethods, 'private_key_jwt']
 
 /** What the documents say besides: settings that show outside. */
 export interface Advertised extends Endpoints {
   /** What signed answers of the introspection endpoint are signed with. */
   readonly introspectionAlg: SigningAlg
+  /** Absent when no certificate of a client can arrive. */
+  readonly certificates: CertificateSupport | undefined
+}
+
+/** How certificates of clients arrive. */
+export interface CertificateSupport {
+  /** The base URL of a host of its own for clients with certificates. */
+  readonly mtlsUrl?: string | undefined
 }
 
 export function endpointsOf(issuer: string): Endpoints {
@@ -28,9 +36,10 @@ export function endpointsOf(issuer: string): Endpoints {
  * Authorization server metadata. `/authorize` and its companions are published because readers of the document insist
  * on them; the endpoint exists and refuses.
  *
- * @see RFC 8414 section 2, RFC 9701 section 7
+ * @see RFC 8414 section 2, RFC 9701 section 7, RFC 8705 sections 3.3 and 5
  */
-export function oauthMetadata({ issuer, introspectionAlg }: Advertised): object {
+export function oauthMetadata({ issuer, introspectionAlg, certificates }: Advertised): object {
+  const methods = authMethodsOf(certificates)
   return {
     issuer,
     token_endpoint: `${issuer}/token`,
@@ -47,6 +56,26 @@ export function oauthMetadata({ issuer, introspectionAlg }: Advertised): object 
     introspection_endpoint_auth_methods_supported: methods,
     introspection_endpoint_auth_signing_alg_values_supported: foreignAlgs,
     introspection_signing_alg_values_supported: [introspectionAlg],
+    ...(certificates === undefined ? {} : certificateMembers(certificates)),
+  }
+}
+
+function authMethodsOf(certificates: CertificateSupport | undefined): readonly AuthMethod[] {
+  return [...alwaysMethods, ...(certificates === undefined ? [] : certificateMethods)]
+}
+
+function certificateMembers({ mtlsUrl }: CertificateSupport): object {
+  return {
+    tls_client_certificate_bound_access_tokens: true,
+    ...(mtlsUrl === undefined
+      ? {}
+      : {
+          mtls_endpoint_aliases: {
+            token_endpoint: `${mtlsUrl}/token`,
+            revocation_endpoint: `${mtlsUrl}/revoke`,
+            introspection_endpoint: `${mtlsUrl}/introspect`,
+          },
+        }),
   }
 }
 

@@ -69,9 +69,9 @@ export class RefusalLog {
     reason: Reason,
     facts: RequestFacts,
   ): RefusedRequest {
-    const { claim, client, grantType } = facts
+    const { claim, grantType } = facts
     const secretId = claim?.kind === 'secret' ? secretIdOf(claim.secret.reveal()) : undefined
-    const credentialId = client === undefined || isSecretId(client.credentialId) ? undefined : client.credentialId
+    const credentialId = credentialOf(facts)
     return {
       type: 'token.refused',
       reason,
@@ -94,6 +94,12 @@ function auditedEndpointOf(route: Route): AuditedEndpoint | undefined {
 function nameClient({ clientId, exists }: Claim): Pick<RefusedRequest, 'clientId' | 'clientIdHash'> {
   const clientIdHash = hash('sha256', clientId, 'hex').slice(0, 12)
   return exists ? { clientId } : { clientIdHash }
+}
+
+// What proved the client that was refused something else, or the certificate that did not; secrets have a member of their own.
+function credentialOf({ client, claim }: RequestFacts): string | undefined {
+  if (client !== undefined) return isSecretId(client.credentialId) ? undefined : client.credentialId
+  return claim?.kind === 'certificate' ? `crt_${claim.certificate.thumbprint}` : undefined
 }
 
 function logFields(event: RefusedRequest): object {

@@ -15,9 +15,10 @@ import type { AddressOf } from './address.ts'
 import { answerDocument, type Document, makeDocument } from './cacheable.ts'
 import type { RequestFacts } from './caller.ts'
 import type { CallerLimits } from './caller-limits.ts'
+import type { CertificateOf } from './client-certificate.ts'
 import { answerHealth, type Check } from './health.ts'
 import { answerIntrospection, type IntrospectEndpoint } from './introspect.ts'
-import { endpointsOf, oauthMetadata, openidMetadata } from './metadata.ts'
+import { type CertificateSupport, endpointsOf, oauthMetadata, openidMetadata } from './metadata.ts'
 import type { Metrics } from './metrics.ts'
 import type { RefusalLog } from './refusal-log.ts'
 import { openRecord, type RequestRecord, type Route, requireSingleHeaders } from './request.ts'
@@ -58,6 +59,9 @@ export interface ServerParts {
   readonly clock: Clock
   readonly log: Log
   readonly addressOf: AddressOf
+  readonly certificateOf: CertificateOf
+  /** Absent when no certificate of a client can arrive. */
+  readonly certificates: CertificateSupport | undefined
   /** Whether `/metrics` and verbose readiness have a listener of their own. */
   readonly hasMetricsListener: boolean
   checkReadiness(): Promise<readonly Check[]>
@@ -68,7 +72,7 @@ export function createServer(parts: ServerParts): Hono<Env> {
   const { token, jwksMaxAgeSeconds: maxAge } = parts
   const endpoints = endpointsOf(token.issuer)
   const { base } = endpoints
-  const advertised = { ...endpoints, introspectionAlg: parts.introspect.signingAlg }
+  const advertised = { ...endpoints, introspectionAlg: parts.introspect.signingAlg, certificates: parts.certificates }
   const oauth = makeDocument(oauthMetadata(advertised), 'application/json')
   const openid = makeDocument(openidMetadata(advertised), 'application/json')
   const jwks = createJwks()
@@ -84,7 +88,7 @@ export function createServer(parts: ServerParts): Hono<Env> {
   add(`${base}/introspect`, 'introspect', {
     POST: (record, facts) => answerIntrospection(parts.introspect, record, facts),
   })
-  add(`${base}/verify`, 'verify', { GET: (record) => answerVerification(parts.verify, record) })
+  add(`${base}/verify`, 'verify', { GET: (record, facts) => answerVerification(parts.verify, record, facts) })
   add(`${base}/.well-known/jwks.json`, 'jwks', {
     cors: true,
     GET: async (record) => {
@@ -181,7 +185,7 @@ async function respond(
   const { incoming } = context.env
   const record = openRecord(incoming, route, parts.addressOf, parts.clock)
   const facts: RequestFacts = {}
-  const response = await answer(record, facts, route, handlers).catch((error: unknown) =>
+  const response = await answer(parts, record, facts, handlers).catch((error: unknown) =>
     refuse(parts, record, facts, error, handlers),
   )
   if (facts.limit !== undefined) addRateLimit(response, facts.limit)
@@ -197,18 +201,23 @@ function addRateLimit({ headers }: Response, limit: LimitState): void {
   for (const [name, value] of Object.entries(rateLimitHeaders(limit))) headers.set(name, value)
 }
 
+// Where a client proves itself, or a token that may be bound to a certificate.
+const certificateRoutes: ReadonlySet<Route> = new Set(['token', 'revoke', 'introspect', 'verify'])
+
 async function answer(
+  parts: ServerParts,
   record: RequestRecord,
   facts: RequestFacts,
-  route: Route,
   handlers: PlacedHandlers,
 ): Promise<Response> {
+  const { route } = record
   if (route === 'unknown' || rawPath(record.incoming) !== handlers.path) throw new OAuthError('endpoint_unknown')
   requireSingleHeaders(record.incoming)
   const { method } = record.incoming
   if (method === 'OPTIONS' && handlers.cors) return answerPreflight(record, handlers)
   const handler = method === 'POST' ? handlers.POST : method === 'GET' || method === 'HEAD' ? handlers.GET : undefined
   if (handler === undefined) throw new OAuthError('method_not_allowed')
+  if (certificateRoutes.has(route)) facts.certificate = await parts.certificateOf(record.incoming)
   return handler(record, facts)
 }
 

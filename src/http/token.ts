@@ -1,4 +1,5 @@
 import type { AuthenticatedClient } from '../client/authenticate.ts'
+import { bindToCertificate } from '../client/mtls.ts'
 import { grants } from '../grant/grants.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { type GrantType, isGrantType } from '../oauth/grant-type.ts'
@@ -58,8 +59,11 @@ export async function answerToken(
           beforeEnd: () => spendProof(endpoint, facts),
         }),
     })
+    const { redemption } = issuance
+    const confirmation = bindToCertificate(authenticated.client, facts.certificate, redemption?.family.confirmation)
+    const bound = confirmation === undefined ? {} : { confirmation }
     const uses = facts.isSpent ? [] : authenticated.uses
-    return endpoint.tokens.issue({ ...authenticated, ...issuance, uses, grantType, origin: record }, fence)
+    return endpoint.tokens.issue({ ...authenticated, ...issuance, ...bound, uses, grantType, origin: record }, fence)
   })
 
   noteUse(endpoint, facts)

@@ -1,8 +1,10 @@
+import type { ClientCertificate } from '../client/certificate.ts'
 import type { AccessTokenClaims } from '../oauth/claims.ts'
+import { type Confirmation, formatConfirmation } from '../oauth/confirmation.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { parseScope } from '../oauth/scope.ts'
 import type { TokenVerifier } from '../token/token-verifier.ts'
-import { requireIssuer } from './caller.ts'
+import { type RequestFacts, requireIssuer } from './caller.ts'
 import { parseForm } from './form.ts'
 import type { Metrics } from './metrics.ts'
 import type { RequestRecord } from './request.ts'
@@ -27,7 +29,11 @@ interface Demand {
  * @throws OAuthError of RFC 6750, or for a question that is none
  * @see RFC 6750 section 3
  */
-export async function answerVerification(endpoint: VerifyEndpoint, record: RequestRecord): Promise<Response> {
+export async function answerVerification(
+  endpoint: VerifyEndpoint,
+  record: RequestRecord,
+  facts: RequestFacts,
+): Promise<Response> {
   const demand = parseDemand(record.incoming.url ?? '')
   const token = parseBearer(record.incoming.headers.authorization)
   const found = await endpoint.verifier.decide(async (view, verify) => {
@@ -35,8 +41,9 @@ export async function answerVerification(endpoint: VerifyEndpoint, record: Reque
     return verify(token, record)
   })
   if (!found.active) throw new OAuthError('token_inactive')
+  requireCertificate(found.claims.cnf, facts.certificate)
   // Nobody here has seen a proof of the key: it may be in any hands.
-  if (found.claims.cnf !== undefined) throw new OAuthError('token_bound')
+  if (found.claims.cnf?.jkt !== undefined) throw new OAuthError('token_bound')
   requireDemand(found.claims, demand)
   endpoint.metrics.countCheck('verify', 'active')
   return answerNothing(record, identityHeaders(found.claims))
@@ -63,6 +70,19 @@ export function parseBearer(authorization: string | undefined): string {
   return credentials
 }
 
+/**
+ * Requires the certificate that a token is bound to, of whoever presented it to the proxy that asks. The certificate of the
+ * asking connection is not that: a gateway with one of its own would lend it to everybody who has got hold of its token.
+ *
+ * @throws OAuthError `token_bound`
+ * @see RFC 8705 section 3
+ */
+function requireCertificate(cnf: Confirmation | undefined, certificate: ClientCertificate | undefined): void {
+  const bound = cnf?.['x5t#S256']
+  if (bound === undefined) return
+  if (certificate?.isForwarded !== true || certificate.thumbprint !== bound) throw new OAuthError('token_bound')
+}
+
 function requireDemand(claims: AccessTokenClaims, { audience, scopes }: Demand): void {
   if (claims.aud !== audience) throw new OAuthError('token_for_another_audience')
   const granted = new Set(claims.scope?.split(' '))
@@ -71,13 +91,15 @@ function requireDemand(claims: AccessTokenClaims, { audience, scopes }: Demand):
 }
 
 // All of them each time: a proxy that copies what it finds must not leave one in place that the caller has sent.
-function identityHeaders({ sub, client_id, scope, jti, exp }: AccessTokenClaims): Record<string, string> {
+function identityHeaders({ sub, client_id, scope, jti, exp, cnf }: AccessTokenClaims): Record<string, string> {
   const values = {
     'x-mayfly-subject': sub,
     'x-mayfly-client-id': client_id,
     'x-mayfly-scope': scope ?? '',
     'x-mayfly-token-id': jti,
     'x-mayfly-expires-at': String(exp),
+    // JSON, as the claim: a service behind the proxy that sees the certificate too can look for itself.
+    'x-mayfly-confirmation': formatConfirmation(cnf) ?? '',
   }
   for (const value of Object.values(values)) requireHeaderSafe(value)
   return values

@@ -22,6 +22,7 @@ describe('GET /verify', () => {
       'x-mayfly-scope': scope,
       'x-mayfly-token-id': jti,
       'x-mayfly-expires-at': String(exp),
+      'x-mayfly-confirmation': '',
     })
     expect(reply.headers.get('cache-control')).toBe('no-store')
     expect(reply.headers.get('content-length')).toBe('0')
