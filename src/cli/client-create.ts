@@ -11,8 +11,14 @@ import {
 import { assertionType, maxAssertionSeconds } from '../client/private-key-jwt.ts'
 import { formatSpan } from '../lib/duration.ts'
 import type { Secret } from '../lib/secret.ts'
-import { isSecretMethod } from '../oauth/auth-method.ts'
+import { isCertificateMethod, isSecretMethod } from '../oauth/auth-method.ts'
 import type { Store } from '../store/store.ts'
+import {
+  certificateOptions,
+  defaultBinding,
+  parseCertificateOptions,
+  requireCertificateSettings,
+} from './client-certificates.ts'
 import { type Command, type CommandContext, type OptionValues, type Printed, UsageError } from './command.ts'
 import { describeClient, describeKeyLines } from './describe.ts'
 import { jwksOptions, parseAssertionAlg, parseKeys } from './jwks-option.ts'
@@ -52,6 +58,7 @@ export const clientOptions = [
   ...jwksOptions,
   { flags: '--access-token-ttl <duration>', description: 'life of its tokens, such as 5m' },
   { flags: '--tokens-per-hour <number>', description: 'how many tokens it may have in an hour' },
+  ...certificateOptions,
 ]
 
 /** What the options of a client say; what is not said is absent. @throws UsageError */
@@ -82,7 +89,7 @@ export function parseClientOptions(context: CommandContext, options: OptionValue
 
 export const clientCreate: Command = {
   name: 'client create',
-  summary: 'register a workload and print its secret, once',
+  summary: 'register a workload and print its secret, once, unless it has a certificate instead',
   arguments: [{ name: '<name>', description: 'what people call it, and its client_id unless --client-id is given' }],
   options: [
     { flags: '--client-id <id>', description: 'its client_id: letters, digits and ._-, at most 128' },
@@ -97,24 +104,28 @@ export const clientCreate: Command = {
   changes: true,
   async run(context, [name = ''], options) {
     const clientId = parseClientId(textOption(options, 'clientId'), name)
-    const named = parseClientOptions(context, options)
+    const certificates = await parseCertificateOptions(options)
+    const named = { ...parseClientOptions(context, options), ...certificates }
+    const authMethods = named.authMethods ?? [named.keys === undefined ? 'client_secret_basic' : 'private_key_jwt']
     const onlyAsks = named.introspects !== undefined && named.grantTypes === undefined && named.audiences === undefined
     const settings: ClientSettings = {
       name: parseName(name),
       grantTypes: onlyAsks ? [] : ['client_credentials'],
-      authMethods: [named.keys === undefined ? 'client_secret_basic' : 'private_key_jwt'],
+      authMethods,
       scopes: [],
       audiences: [],
+      ...defaultBinding(authMethods),
       ...named,
     }
     requireUse(clientId, settings, context)
+    requireCertificateSettings(clientId, settings, certificates)
     const store = await context.openStore()
     const { secret, shown } = settings.authMethods.some(isSecretMethod)
       ? await chooseSecret(context, store, options)
       : refuseSecret(settings, options)
     const client = await store.createClient(clientId, settings, secret, context.actor)
-    const { issuer } = await store.readRegistryHead()
-    return printClient(client, secret, shown, issuer ?? 'ISSUER')
+    const { issuer = 'ISSUER' } = await store.readRegistryHead()
+    return printClient(client, secret, shown, urlFor(context, client, issuer))
   },
 }
 
@@ -194,6 +205,11 @@ async function importSecret(input: string, store: Store): Promise<NewSecret> {
   }
 }
 
+// Whoever needs a certificate to get a token may need another host to show it.
+function urlFor({ settings }: CommandContext, { authMethods }: Client, issuer: string): string {
+  return authMethods.some(isCertificateMethod) ? (settings.mtlsUrl ?? issuer) : issuer
+}
+
 function printClient(
   client: Client,
   secret: NewSecret | undefined,
@@ -235,6 +251,9 @@ function credentialsFor({ clientId, authMethods }: Client, secret: string): stri
       return `-d client_id=${clientId} -d client_secret=${secret}`
     case 'private_key_jwt':
       return `-d client_assertion_type=${assertionType} -d client_assertion=ASSERTION`
+    case 'tls_client_auth':
+    case 'self_signed_tls_client_auth':
+      return `--cert CERTIFICATE.pem --key KEY.pem -d client_id=${clientId}`
     default:
       return `-u ${clientId}:${secret}`
   }

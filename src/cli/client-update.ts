@@ -1,7 +1,10 @@
+import type { Client } from '../client/client.ts'
 import type { ClientChanges } from '../client/client-store.ts'
+import { parseCertificateOptions, type Registration, requireCertificateSettings } from './client-certificates.ts'
 import { clientOptions, parseClientOptions } from './client-create.ts'
 import { type Command, UsageError } from './command.ts'
 import { describeClient } from './describe.ts'
+import { getClient } from './lookup.ts'
 import { printObject } from './print.ts'
 import { listOption, parseAuthMethod, parseName, textOption } from './values.ts'
 
@@ -28,8 +31,10 @@ export const clientUpdate: Command = {
   async run(context, [clientId = ''], options) {
     const name = textOption(options, 'name')
     const also = listOption(options, 'alsoAccept')
+    const certificates = await parseCertificateOptions(options)
     const changes: ClientChanges = {
       ...parseClientOptions(context, options),
+      ...certificates,
       ...(name === undefined ? {} : { name: parseName(name) }),
       ...(also === undefined ? {} : { alsoAccept: also.map(parseAuthMethod) }),
       ...(options.jwks === false ? { keys: null } : {}),
@@ -40,6 +45,17 @@ export const clientUpdate: Command = {
     if (Object.keys(changes).length === 0)
       throw new UsageError('nothing to change was named: `mayfly client update --help` lists what can be')
     const store = await context.openStore()
+    requireCertificateSettings(clientId, settingsAfter(await getClient(store, clientId), changes), certificates)
     return printObject(describeClient(await store.updateClient(clientId, changes, context.actor)))
   },
+}
+
+// What is registered with the changes; the store puts lists together in the same way.
+function settingsAfter(client: Client, changes: ClientChanges): Registration {
+  const { authMethods = client.authMethods, alsoAccept = [], tlsSubject, keys } = changes
+  return {
+    authMethods: [...(alsoAccept.length > 0 ? authMethods.slice(0, 1) : authMethods), ...alsoAccept],
+    tlsSubject: tlsSubject ?? client.tlsSubject,
+    keys: keys ?? client.keys,
+  }
 }

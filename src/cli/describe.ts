@@ -34,6 +34,7 @@ export function describeClient(client: Client) {
     introspects: client.introspects,
     access_token_ttl: client.accessTokenTtlSeconds ?? null,
     tokens_per_hour: client.tokensPerHour ?? null,
+    ...describeCertificates(client),
     secret_count: client.secrets.length,
     updated_at: timestamp(client.updatedAt),
     disabled_at: timestamp(client.disabledAt),
@@ -49,12 +50,20 @@ function describeKeys({ keys, assertionAlg }: Client) {
   }
 }
 
+// The members of RFC 8705 sections 2.1.2 and 3.4.
+function describeCertificates({ tlsSubject, certificateBound }: Client) {
+  return {
+    ...(tlsSubject === undefined ? {} : { [`tls_client_auth_${tlsSubject.kind}`]: tlsSubject.value }),
+    ...(certificateBound === true ? { tls_client_certificate_bound_access_tokens: true } : {}),
+  }
+}
+
 /** The registered keys of a client for people, a line each. */
 export function describeKeyLines({ keys }: Client): readonly string[] {
   if (keys?.kind !== 'inline') return []
   return registeredKeys(keys).map(
-    ({ name, key }) =>
-      `key ${name}: ${foreignAlgs.filter((alg) => key.fits(alg)).join(', ')}, thumbprint ${key.thumbprint}`,
+    ({ name, key, certificate }) =>
+      `key ${name}: ${foreignAlgs.filter((alg) => key.fits(alg)).join(', ')}, thumbprint ${key.thumbprint}${certificate === undefined ? '' : ', with its certificate'}`,
   )
 }
 
