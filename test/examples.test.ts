@@ -55,8 +55,8 @@ const tokenScript: Example = {
   probe: ['sh', '-c', 'command -v curl && command -v sed'],
 }
 
-/** What other programs read; that for nginx is run by test/faults/nginx.test.ts. */
-const configurations = ['mayfly.service', 'nginx.conf', 'Caddyfile', 'traefik.yml']
+/** What other programs read; those for nginx are run by test/faults/nginx.test.ts and nginx-mtls.test.ts. */
+const configurations = ['mayfly.service', 'nginx.conf', 'nginx-mtls.conf', 'Caddyfile', 'traefik.yml']
 
 // `npm test` asks for nothing but npm, so what else an example needs may not be here; then this says which it leaves out.
 const isHere = ({ file, probe }: Example): boolean => {

@@ -1,11 +1,11 @@
 /** The configuration for nginx that is in examples/, run by nginx. */
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { freePort, root, temporaryFolder } from '../support/process.ts'
+import { startNginx } from '../support/nginx.ts'
+import { freePort, root } from '../support/process.ts'
 import { sendRaw } from '../support/raw.ts'
 import { addClient, addResource, claimsOf, getToken, request, startTestServer } from '../support/server.ts'
 import { requireTools } from '../support/tools.ts'
@@ -26,46 +26,15 @@ async function startService(): Promise<number> {
 }
 
 /** nginx with the example, on other ports and in a folder of its own. */
-async function startNginx(mayfly: string, servicePort: number): Promise<string> {
-  const folder = temporaryFolder()
+async function startExample(mayfly: string, servicePort: number): Promise<string> {
   const port = await freePort()
   const example = readFileSync(join(root, 'examples/nginx.conf'), 'utf8')
     .replace('127.0.0.1:8081', `127.0.0.1:${port}`)
     .replace('127.0.0.1:3000', `127.0.0.1:${servicePort}`)
     .replace('http://127.0.0.1:8080', mayfly)
-  writeFileSync(join(folder, 'example.conf'), example)
-  const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => {
-    mkdirSync(join(folder, name))
-    return `${name}_temp_path ${join(folder, name)};`
-  })
-  writeFileSync(
-    join(folder, 'nginx.conf'),
-    `daemon off; master_process off; pid ${join(folder, 'pid')}; error_log stderr;
-events {}
-http { access_log off; ${paths.join(' ')} include ${join(folder, 'example.conf')}; }`,
-  )
-  const nginx = spawn('nginx', ['-p', folder, '-c', join(folder, 'nginx.conf')], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  let errors = ''
-  nginx.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors += text
-  })
-  onTestFinished(async () => {
-    nginx.kill('SIGTERM')
-    if (nginx.exitCode === null && nginx.signalCode === null) await once(nginx, 'exit')
-  })
   const url = `http://127.0.0.1:${port}`
-  for (let i = 0; i < 100; i += 1) {
-    if (nginx.exitCode !== null) throw new Error(`nginx ended: ${errors}`)
-    const isUp = await fetch(url).then(
-      () => true,
-      () => false,
-    )
-    if (isUp) return url
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-  throw new Error(`nginx does not answer: ${errors}`)
+  await startNginx(example, port)
+  return url
 }
 
 async function startScene() {
@@ -73,7 +42,7 @@ async function startScene() {
   await addResource(server.store, api, ['invoices:read', 'other'])
   await addResource(server.store, 'https://second.example.com', ['invoices:read'])
   const reader = await addClient(server.store, 'reader', { audiences: [api], scopes: ['invoices:read'] })
-  const url = await startNginx(server.url, await startService())
+  const url = await startExample(server.url, await startService())
   const ask = async (authorization?: string, more: Readonly<Record<string, string>> = {}, init: RequestInit = {}) => {
     const headers = { ...more, ...(authorization === undefined ? {} : { authorization }) }
     const reply = await request(url, { ...init, headers })
