@@ -27,11 +27,20 @@ export interface TicketKeys {
   keyOf(rootVersion: number): KeyObject | undefined
 }
 
+/** The keys that DPoP nonces are made with, by the version of their root. */
+export interface DpopNonceKeys {
+  readonly newestVersion: number
+  /** `undefined` for a root that is no longer there. */
+  keyOf(rootVersion: number): KeyObject | undefined
+}
+
 interface RingParts {
   readonly mark?: RingMark
   readonly root?: RingRoot
   /** What refresh tickets are derived from, by the version of the root. */
   readonly ticketKeys?: ReadonlyMap<number, KeyObject>
+  /** What DPoP nonces are made with, likewise. */
+  readonly nonceKeys?: ReadonlyMap<number, KeyObject>
 }
 
 const noMark: RingMark = { highWater: 0, running: 0, resets: 0 }
@@ -45,12 +54,15 @@ export class KeyRing {
   readonly #active: ReadonlyMap<SigningAlg, SigningKey>
   readonly #verifying = new Map<string, VerifyingKey>()
   readonly #ticketKeys: ReadonlyMap<number, KeyObject>
+  readonly #nonceKeys: ReadonlyMap<number, KeyObject>
 
-  constructor(keys: readonly SigningKey[], { mark = noMark, root, ticketKeys = new Map() }: RingParts = {}) {
+  constructor(keys: readonly SigningKey[], parts: RingParts = {}) {
+    const { mark = noMark, root, ticketKeys = new Map(), nonceKeys = new Map() } = parts
     this.keys = keys
     this.mark = mark
     this.#root = root
     this.#ticketKeys = ticketKeys
+    this.#nonceKeys = nonceKeys
     this.#active = new Map(keys.filter((key) => key.state === 'active').map((key) => [key.alg, key]))
   }
 
@@ -88,6 +100,11 @@ export class KeyRing {
     return { newestVersion: this.root.root.version, keyOf: (version) => this.#ticketKeys.get(version) }
   }
 
+  /** What DPoP nonces are made with. @throws KeyMaterialError when there is no root key */
+  get nonceKeys(): DpopNonceKeys {
+    return { newestVersion: this.root.root.version, keyOf: (version) => this.#nonceKeys.get(version) }
+  }
+
   /** The newest root key, to make keys with. @throws KeyMaterialError when there is none */
   get root(): RingRoot {
     if (this.#root === undefined) throw new KeyMaterialError('the database has no root key')
@@ -114,6 +131,7 @@ export class KeyRingOpener {
   readonly #options: OpenerOptions
   readonly #roots = new Map<number, RootKey>()
   readonly #ticketKeys = new Map<number, KeyObject>()
+  readonly #nonceKeys = new Map<number, KeyObject>()
   readonly #signers = new Map<string, { signer: Signer; own: Signer; publicJwk: string; testedActive: boolean }>()
   #master: MasterKey
 
@@ -130,6 +148,8 @@ export class KeyRingOpener {
       const root = this.#unwrap(wrapped, storeId)
       this.#roots.set(wrapped.version, root)
       this.#ticketKeys.set(wrapped.version, createSecretKey(deriveKey(root, 'refresh tickets')))
+      // A key that is not imported is imported for each MAC, which costs ten times the MAC.
+      this.#nonceKeys.set(wrapped.version, createSecretKey(deriveKey(root, 'dpop nonces of the token endpoint')))
     }
     const keys: SigningKey[] = []
     for (const stored of material.signingKeys) keys.push(await this.#openKey(stored, storeId))
@@ -140,6 +160,7 @@ export class KeyRingOpener {
       {
         mark: ringMark,
         ticketKeys: new Map(this.#ticketKeys),
+        nonceKeys: new Map(this.#nonceKeys),
         ...(root === undefined ? {} : { root: { storeId, root } }),
       },
     )
@@ -198,6 +219,7 @@ export class KeyRingOpener {
       if (versions.has(version)) continue
       this.#roots.delete(version)
       this.#ticketKeys.delete(version)
+      this.#nonceKeys.delete(version)
     }
   }
 }

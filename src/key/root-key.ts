@@ -45,7 +45,10 @@ export function unwrapRootKey(root: WrappedRootKey, master: MasterKey, storeId: 
 }
 
 /** A key for one use, 32 bytes. The label is part of what is stored for ever: never change one. */
-export function deriveKey(root: RootKey, label: 'signing key encryption' | 'refresh tickets'): Uint8Array {
+export function deriveKey(
+  root: RootKey,
+  label: 'signing key encryption' | 'refresh tickets' | 'dpop nonces of the token endpoint',
+): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', root.bytes, '', `mayfly v1 ${label}`, 32))
 }
 

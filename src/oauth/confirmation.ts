@@ -12,6 +12,12 @@ export interface Confirmation {
 
 const sha256InBase64url = /^[A-Za-z0-9_-]{43}$/
 
+/** What a token shall be bound to, by each of the proofs that came with the request; `undefined` when there was none. */
+export function mergeConfirmations(...parts: readonly (Confirmation | undefined)[]): Confirmation | undefined {
+  const merged: Confirmation = Object.assign({}, ...parts)
+  return Object.keys(merged).length === 0 ? undefined : merged
+}
+
 /** One text for each binding, as it is stored; `undefined` for none. */
 export function formatConfirmation(confirmation: Confirmation | undefined): string | undefined {
   const { jkt, 'x5t#S256': x5t } = confirmation ?? {}

@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'unsupported_response_type'
   | 'invalid_token'
   | 'invalid_dpop_proof'
+  | 'use_dpop_nonce'
   | 'insufficient_scope'
   | 'not_found'
   | 'temporarily_unavailable'
@@ -33,6 +34,11 @@ export interface Refusal {
 const malformed = (description: string): Refusal => ({ error: 'invalid_request', status: 400, description })
 const badScope = (description: string): Refusal => ({ error: 'invalid_scope', status: 400, description })
 const badProof = (description: string): Refusal => ({ error: 'invalid_dpop_proof', status: 400, description })
+const useNonce: Refusal = {
+  error: 'use_dpop_nonce',
+  status: 400,
+  description: 'make a new DPoP proof with the nonce of this reply',
+}
 const badTarget = (description: string): Refusal => ({ error: 'invalid_target', status: 400, description })
 const unavailable = (description: string): Refusal => ({ error: 'temporarily_unavailable', status: 503, description })
 const tooMany = (description: string): Refusal => ({ error: 'temporarily_unavailable', status: 429, description })
@@ -114,6 +120,20 @@ const refusals = {
   proof_missing: badProof('a DPoP proof is needed'),
   proof_replayed: badProof('the DPoP proof was used before'),
   certificate_malformed: malformed('the client certificate that was forwarded is malformed'),
+  proof_repeated: badProof('one DPoP header at most'),
+  proof_malformed: badProof('the DPoP proof is not a signed JWT in compact form'),
+  proof_type_wrong: badProof('the typ of a DPoP proof is dpop+jwt'),
+  proof_alg_unsupported: badProof('the alg of the DPoP proof is not supported'),
+  proof_key_unfit: badProof('the jwk of the DPoP proof is no public key for its alg'),
+  proof_signature_wrong: badProof('the signature of the DPoP proof is wrong'),
+  proof_claim_missing: badProof('a DPoP proof has jti, htm, htu and iat'),
+  proof_method_wrong: badProof('the DPoP proof is for another method'),
+  proof_url_wrong: badProof('the DPoP proof is for another URL'),
+  proof_out_of_time: badProof('the DPoP proof is too old or not yet valid: is the clock right?'),
+  proof_token_wrong: badProof('the DPoP proof is for another access token'),
+  proof_nonce_missing: useNonce,
+  proof_nonce_unknown: useNonce,
+  proof_clock_off: useNonce,
   certificate_missing: malformed('a client certificate is needed'),
 
   // The refresh token
@@ -152,6 +172,9 @@ const refusals = {
   token_inactive: tokenFailed,
   token_for_another_audience: tokenFailed,
   token_bound: tokenFailed,
+  token_not_bound: tokenFailed,
+  proof_key_wrong: tokenFailed,
+  proof_not_verifiable: tokenFailed,
   scope_insufficient: { error: 'insufficient_scope', status: 403, description: 'the token lacks a scope' },
 
   // Limits (RFC 6585 section 4)
@@ -199,12 +222,18 @@ export class OAuthError extends Error {
   readonly neededScope: string | undefined
   /** The limit that was passed, for a status of 429. */
   readonly limit: LimitState | undefined
+  /** The DPoP nonce to go with it (RFC 9449 section 8). */
+  readonly nonce: string | undefined
 
-  constructor(reason: Reason, options?: ErrorOptions & { readonly neededScope?: string; readonly limit?: LimitState }) {
+  constructor(
+    reason: Reason,
+    options?: ErrorOptions & { readonly neededScope?: string; readonly limit?: LimitState; readonly nonce?: string },
+  ) {
     super(reason, options)
     this.name = 'OAuthError'
     this.reason = reason
     this.neededScope = options?.neededScope
     this.limit = options?.limit
+    this.nonce = options?.nonce
   }
 }

@@ -78,4 +78,11 @@ describe('a root key', () => {
     expect(derived.equals(root.bytes)).toBe(false)
     expect(derived.equals(deriveKey({ ...root, bytes: master }, 'signing key encryption'))).toBe(false)
   })
+
+  it('derives the keys of nonces as every version does, and other ones for each use', () => {
+    const labels = ['signing key encryption', 'refresh tickets', 'dpop nonces of the token endpoint'] as const
+    const derived = labels.map((label) => Buffer.from(deriveKey(root, label)).toString('base64url'))
+    expect(new Set(derived).size).toBe(labels.length)
+    expect(derived[2]).toBe('sXS0i8S56ZX680eIP53eLjkKJFu1T0vaZFmxJeNB71E')
+  })
 })

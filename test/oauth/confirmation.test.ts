@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { formatConfirmation, readConfirmation } from '../../src/oauth/confirmation.ts'
+import { formatConfirmation, mergeConfirmations, readConfirmation } from '../../src/oauth/confirmation.ts'
 
 const jkt = '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I'
 const x5t = 'bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2'
@@ -14,6 +14,13 @@ describe('a confirmation', () => {
 
   it('has one text, in whatever order it was made', () => {
     expect(formatConfirmation({ 'x5t#S256': x5t, jkt })).toBe(formatConfirmation({ jkt, 'x5t#S256': x5t }))
+  })
+
+  it('is of everything that was proved, or nothing', () => {
+    expect(mergeConfirmations({ jkt }, { 'x5t#S256': x5t })).toEqual({ jkt, 'x5t#S256': x5t })
+    expect(mergeConfirmations(undefined, { jkt })).toEqual({ jkt })
+    expect(mergeConfirmations(undefined, undefined)).toBeUndefined()
+    expect(mergeConfirmations()).toBeUndefined()
   })
 
   it('is nothing when there is none', () => {
