@@ -6,7 +6,7 @@ export interface ReplayStore {
    * Makes statements count, all or none of them. Resolves when it is durable. Those that go with a token are made to count by
    * `TokenStore.recordIssuance`, in the act that records it.
    *
-   * @returns the kind of one that had counted before, and then nothing happened; `undefined` when all of them count now
+   * @returns the kind of one that had counted before, or is over, and then nothing happened; `undefined` when all of them count now
    * @throws StoreUnavailable and then none counts, or nobody knows
    */
   useOnce(uses: readonly ReplayUse[]): Promise<ReplayUse['kind'] | undefined>

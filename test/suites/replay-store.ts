@@ -77,6 +77,16 @@ export function testReplayStore(name: string, under: StoreUnderTest): void {
       expect(await store.useOnce([use('a')])).toBeUndefined()
     })
 
+    it('I17 J24 do not count for whoever was paused until they were over, and perhaps forgotten', async () => {
+      const store = await create()
+      const late = [use('late')]
+      const sequence = await store.readRegistrySequence()
+      clock.advance(60)
+      expect(await store.useOnce(late)).toBe('assertion')
+      expect(await store.recordIssuance(issuance(clock), sequence, { uses: late })).toBe('assertion_replayed')
+      clock.advance(-60)
+    })
+
     it('J24 are remembered until nobody would take them any more, and then forgotten in small batches', async () => {
       const store = await create()
       for (const jti of ['a', 'b', 'c']) await store.useOnce([use(jti)])

@@ -5,17 +5,20 @@ import type { Connection } from './connection.ts'
 
 /** Statements that count once, inside an act: the write lock is held, and nobody comes between the look and the rows. */
 export interface Replays {
-  /** The kind of one that has counted. */
+  /** The kind of one that has counted, or is over: it may have counted and been forgotten while its process was paused. */
   find(uses: readonly ReplayUse[]): ReplayUse['kind'] | undefined
   /** Makes those count that have not. */
   write(uses: readonly ReplayUse[]): void
 }
 
-export function createReplays({ sqlite }: Connection): Replays {
+export function createReplays({ sqlite, clock }: Connection): Replays {
   const find = sqlite.prepare('SELECT 1 FROM replay WHERE key = ?').pluck()
   const insert = sqlite.prepare('INSERT INTO replay (key, expires_at) VALUES (?, ?)')
   return {
-    find: (uses) => uses.find(({ key }) => find.get(key) !== undefined)?.kind,
+    find: (uses) => {
+      const now = clock.nowMilliseconds()
+      return uses.find(({ key, expiresAt }) => expiresAt <= now || find.get(key) !== undefined)?.kind
+    },
     write: (uses) => {
       for (const { key, expiresAt } of uses) {
         if (insert.run(key, expiresAt).changes !== 1) throw new StoreUnavailable('a use was not written')
