@@ -8,15 +8,20 @@ import { type ClientKey, readClientKey } from './client/client-keys.ts'
 import { checkLimitsFor, ImportedSecretChecker } from './client/imported-secret.ts'
 import { SecretUse } from './client/secret-use.ts'
 import { keyTimingOf, type Settings, takesCertificates, toBlockList } from './config.ts'
-import { createAddressOf, createIsFromProxy } from './http/address.ts'
+import type { TakeKey } from './dpop/proof.ts'
+import { ProofKeys } from './dpop/proof-keys.ts'
+import { SeenProofs } from './dpop/seen-proofs.ts'
+import { createAddressOf, createIsTrustedPeer } from './http/address.ts'
 import { CallerLimits } from './http/caller-limits.ts'
 import { createCertificateOf } from './http/client-certificate.ts'
+import { createForwardedRequestOf } from './http/forwarded.ts'
 import type { Check } from './http/health.ts'
 import type { ConnectionLimits } from './http/listen.ts'
 import { Metrics } from './http/metrics.ts'
 import { RefusalLog } from './http/refusal-log.ts'
 import { createMetricsServer, createServer } from './http/server.ts'
 import type { TlsFiles } from './http/tls-files.ts'
+import type { ProofSettings } from './http/token-proof.ts'
 import { readMasterKey } from './key/master-key-file.ts'
 import { type Provisioned, provisionKeys } from './key/provision.ts'
 import { type KeyRing, KeyRingOpener, type SignerHook } from './key/ring.ts'
@@ -48,6 +53,8 @@ const tlsFilesMilliseconds = 2_000
 const pruneBatch = 1_000
 // So long a refusal can still say why a refresh token is dead.
 const deadFamilyMilliseconds = 60 * 60_000
+// Clocks of processes differ, and whoever comes too late by his own must find that he does.
+const replayGraceMilliseconds = 60_000
 // What is due to the key ring happens within a second.
 const keyTickMilliseconds = 400
 // So far wall time may be behind before it is stored how far refresh families have lived.
@@ -237,14 +244,25 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
     marks: new MarkSet(store, calendarOf(clock, ringClock)),
     alarm: new ForgeryAlarm({ audit: store, log, onForged: () => metrics.forgedTokens.inc() }),
   })
+  const proofKeys = new ProofKeys()
+  const takeKey: TakeKey = (jwk) => proofKeys.read(jwk)
   const tokens = new TokenIssuer({ ...settings, issuer }, store, tickets, clock)
   const quotas = new QuotaWatch({ store, log, onWarned: () => metrics.quotaWarnings.inc() })
   const proxies = toBlockList(settings.trustedProxies)
+  const isTrustedPeer = createIsTrustedPeer(proxies)
   const serverParts = {
-    token: { ...caller, registry, tokens, tickets, quotas },
+    token: { ...caller, registry, tokens, tickets, quotas, proofs: proofSettingsOf(settings, issuer, takeKey) },
     revoke: { ...caller, verifier, tickets, store, refusals },
     introspect: { ...caller, verifier, signingAlg: settings.signingAlg },
-    verify: { issuer, verifier, metrics },
+    verify: {
+      issuer,
+      verifier,
+      metrics,
+      clock: caller.clock,
+      forwardedRequestOf: createForwardedRequestOf(isTrustedPeer),
+      seenProofs: new SeenProofs(),
+      takeKey,
+    },
     jwksMaxAgeSeconds: settings.jwksMaxAgeSeconds,
     limits: caller.limits,
     refusals,
@@ -253,7 +271,7 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
     log,
     addressOf: createAddressOf(proxies),
     certificateOf: createCertificateOf({
-      isFromProxy: createIsFromProxy(proxies),
+      isFromProxy: isTrustedPeer,
       authorities: () => parts.tls?.authorities,
       clock: caller.clock,
     }),
@@ -308,6 +326,16 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
       await store.close()
     },
   }
+}
+
+function proofSettingsOf(
+  { dpopNonceRequired: nonceRequired, mtlsUrl }: Settings,
+  issuer: string,
+  takeKey: TakeKey,
+): ProofSettings {
+  // And the name that the metadata gives to those who come with a certificate.
+  const bases = [issuer, ...(mtlsUrl === undefined ? [] : [mtlsUrl])]
+  return { urls: bases.map((base) => `${base}/token`), nonceRequired, takeKey }
 }
 
 // The token endpoint under whatever name a client asks it at is not asked for: only ours counts.
@@ -420,7 +448,7 @@ async function prune({ settings, store, ringClock }: Parts, signal: AbortSignal)
     while (!signal.aborted && (await batch()) === pruneBatch) await pause(prunePauseMilliseconds, signal)
   }
   await inBatches(() => store.pruneAudit(before))
-  await inBatches(() => store.pruneReplays(now, pruneBatch))
+  await inBatches(() => store.pruneReplays(now - replayGraceMilliseconds, pruneBatch))
   await inBatches(() => store.pruneMarks(now - markGraceMilliseconds, pruneBatch))
 }
 

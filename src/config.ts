@@ -59,6 +59,7 @@ export interface Settings {
   readonly rateLimitFailures: number
   readonly rateLimitPerClient: number | undefined
   readonly rateLimitIntrospection: number | undefined
+  readonly dpopNonceRequired: boolean
   readonly metricsListen: { readonly host: string; readonly port: number } | undefined
   readonly logLevel: LogLevel
   readonly allowInsecureIssuer: boolean
@@ -295,7 +296,7 @@ const settings = {
     variable: 'MAYFLY_TRUSTED_PROXIES',
     takes: 'IP addresses or CIDR ranges, separated by commas',
     meaning:
-      'Peers whose `X-Forwarded-For`, `Client-Cert` and `Client-Cert-Chain` (RFC 9440) are believed; from everyone else they are ignored. Such a proxy must remove all three from what it receives.',
+      'Peers whose `X-Forwarded-For`, `Client-Cert` and `Client-Cert-Chain` (RFC 9440) are believed, and at `/verify` their `X-Forwarded-Method`, `-Proto`, `-Host` and `-Uri`; from everyone else they are ignored. Such a proxy must remove the first three from what it receives.',
     schema: z.pipe(
       check((value) => splitList(value).every(isCidr)),
       z.transform(splitList),
@@ -334,6 +335,14 @@ const settings = {
     variable: 'MAYFLY_RATE_LIMIT_INTROSPECTION',
     ...perMinute,
     meaning: 'The same at `/introspect`, which busy services ask many times a second. Default: no limit.',
+  },
+  dpopNonce: {
+    variable: 'MAYFLY_DPOP_NONCE',
+    default: 'optional',
+    takes: 'optional or required',
+    meaning:
+      'Whether a DPoP proof at the token endpoint must have a nonce of this server (RFC 9449 section 8): then none can be made long before it is used. Every client must know how to try again with one; common libraries do.',
+    schema: z.enum(['optional', 'required']),
   },
   metricsListen: {
     variable: 'MAYFLY_METRICS_LISTEN',
@@ -431,6 +440,7 @@ export function parseSettings(environment: Environment, folder: string): Setting
     rateLimitFailures: get(settings.rateLimitFailures),
     rateLimitPerClient: getOptional(settings.rateLimitPerClient),
     rateLimitIntrospection: getOptional(settings.rateLimitIntrospection),
+    dpopNonceRequired: get(settings.dpopNonce) === 'required',
     metricsListen: getOptional(settings.metricsListen),
     logLevel: get(settings.logLevel),
     allowInsecureIssuer: get(settings.allowInsecureIssuer),

@@ -61,6 +61,7 @@ describe('I12 CA-13 secrets', () => {
       await requestToken(server, grant, { authorization: `Bearer ${bearer}` }),
       await requestToken(server, grant, { authorization: `Basic ${wrong}`, dpop }),
       await requestToken(server, { ...grant, client_assertion: assertion, client_assertion_type: 'x' }),
+      await requestToken(server, grant, { authorization: basic('job', secret), dpop }),
       await requestToken(server, { ...grant, client_id: 'job', client_secret: secret }),
       await requestToken(server, { grant_type: parameter, client_secret: wrong }),
       await requestToken(server, { ...grant, scope }, { authorization: basic('job', secret) }),
@@ -88,7 +89,7 @@ describe('I12 CA-13 secrets', () => {
       replies.push(await post('/revoke', text), await post('/introspect', text))
     }
     for (const text of [asked, `eyJ.${asked}.x`, token]) {
-      const headers = { authorization: `Bearer ${text}` }
+      const headers = { authorization: `Bearer ${text}`, dpop }
       replies.push(await request(`${server.url}/verify?audience=${asked}&scope=${asked}`, { headers }))
     }
     await mayfly(['token', 'revoke', '-'], { cwd, input: `${token}\n` })

@@ -55,6 +55,7 @@ describe('settings', () => {
       rateLimitFailures: 100,
       rateLimitPerClient: undefined,
       rateLimitIntrospection: undefined,
+      dpopNonceRequired: false,
       metricsListen: undefined,
       logLevel: 'info',
       allowInsecureIssuer: false,

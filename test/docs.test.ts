@@ -129,7 +129,7 @@ describe('conformance', () => {
   })
 
   it('has a line for each id that a test carries, and none of them among what is not there yet', () => {
-    const groups = /\b(?:HTTP|CA|JA|TLS|CC|AT|JK|MD|RI|RT|RV|IN)-[0-9]{2}\b/g
+    const groups = /\b(?:HTTP|CA|JA|TLS|CC|AT|JK|MD|RI|RT|RV|IN|DP)-[0-9]{2}\b/g
     const carried = new Set(
       tree.filter((path) => path.endsWith('.test.ts')).flatMap((path) => titlesOf(path).join('\n').match(groups) ?? []),
     )

@@ -54,6 +54,8 @@ export interface RefusedRequest extends Origin {
   readonly secretId?: string
   /** What had proved the client when it was refused something else (see `IssuanceRecord`), or the certificate that did not. */
   readonly credentialId?: string
+  /** The thumbprint of the key that signed the DPoP proof. */
+  readonly jkt?: string
 }
 
 /** Refusals of one address that came faster than they are recorded one by one. */

@@ -59,6 +59,7 @@ export const clientOptions = [
   { flags: '--access-token-ttl <duration>', description: 'life of its tokens, such as 5m' },
   { flags: '--tokens-per-hour <number>', description: 'how many tokens it may have in an hour' },
   ...certificateOptions,
+  { flags: '--dpop-bound', description: 'give it no token without a DPoP proof, which binds the token to a key' },
 ]
 
 /** What the options of a client say; what is not said is absent. @throws UsageError */
@@ -82,6 +83,7 @@ export function parseClientOptions(context: CommandContext, options: OptionValue
     ...(method === undefined ? {} : { authMethods: [parseAuthMethod(method)] }),
     ...(keys === undefined ? {} : { keys }),
     ...(assertionAlg === undefined ? {} : { assertionAlg }),
+    ...(options.dpopBound === true ? { dpopBound: true } : {}),
     ...(ttl === undefined ? {} : { accessTokenTtlSeconds: parseTtl(ttl, context.settings.accessTokenMaxTtlSeconds) }),
     ...(quota === undefined ? {} : { tokensPerHour: parseQuota(quota) }),
   }
@@ -229,6 +231,7 @@ function printClient(
     ...(shown === undefined ? [] : ['This is the only time that the secret is shown.', '']),
     client.grantTypes.length === 0 ? 'To ask about a token:' : 'A token for it:',
     `  ${curlFor(client, shown?.reveal() ?? 'SECRET', issuer)}`,
+    ...explainProof(client),
     ...explainAssertion(client, issuer),
   ])
   const json = { ...facts, ...(jwks === undefined ? {} : { jwks }) }
@@ -242,7 +245,8 @@ export function curlFor(client: Client, secret: string, issuer: string): string 
   const credentials = credentialsFor(client, secret)
   if (client.grantTypes.length === 0)
     return `curl -s ${credentials} -d token=TOKEN ${shellWord(`${issuer}/introspect`)}`
-  return `curl -s ${credentials} -d grant_type=client_credentials${resource} ${shellWord(`${issuer}/token`)}`
+  const proof = client.dpopBound === true ? ' -H "DPoP: PROOF"' : ''
+  return `curl -s ${credentials}${proof} -d grant_type=client_credentials${resource} ${shellWord(`${issuer}/token`)}`
 }
 
 function credentialsFor({ clientId, authMethods }: Client, secret: string): string {
@@ -265,5 +269,13 @@ function explainAssertion({ clientId, authMethods }: Client, issuer: string): re
     '',
     `ASSERTION is a JWT that its key signs: iss and sub ${clientId}, aud ${issuer}, exp at most ${formatSpan(maxAssertionSeconds)} ahead, and a jti that was not used before.`,
     'docs/client-authentication.md makes one in curl, TypeScript, Python and Go.',
+  ]
+}
+
+function explainProof({ dpopBound, grantTypes }: Client): readonly string[] {
+  if (dpopBound !== true || grantTypes.length === 0) return []
+  return [
+    '',
+    'PROOF is a DPoP proof for this one request, made by a program that keeps the key: docs/dpop.md shows how.',
   ]
 }

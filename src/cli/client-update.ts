@@ -23,6 +23,7 @@ export const clientUpdate: Command = {
     },
     { flags: '--no-jwks', description: 'forget its keys, registered or fetched' },
     { flags: '--no-token-endpoint-auth-signing-alg', description: 'back to any algorithm that fits its key' },
+    { flags: '--no-dpop-bound', description: 'give it tokens without a DPoP proof too' },
     { flags: '--no-access-token-ttl', description: 'back to the token life of the resource or server' },
     { flags: '--no-tokens-per-hour', description: 'no quota of tokens any more' },
   ],
@@ -39,6 +40,7 @@ export const clientUpdate: Command = {
       ...(also === undefined ? {} : { alsoAccept: also.map(parseAuthMethod) }),
       ...(options.jwks === false ? { keys: null } : {}),
       ...(options.tokenEndpointAuthSigningAlg === false ? { assertionAlg: null } : {}),
+      ...(options.dpopBound === false ? { dpopBound: null } : {}),
       ...(options.accessTokenTtl === false ? { accessTokenTtlSeconds: null } : {}),
       ...(options.tokensPerHour === false ? { tokensPerHour: null } : {}),
     }

@@ -35,6 +35,7 @@ export function describeClient(client: Client) {
     access_token_ttl: client.accessTokenTtlSeconds ?? null,
     tokens_per_hour: client.tokensPerHour ?? null,
     ...describeCertificates(client),
+    dpop_bound_access_tokens: client.dpopBound ?? false,
     secret_count: client.secrets.length,
     updated_at: timestamp(client.updatedAt),
     disabled_at: timestamp(client.disabledAt),

@@ -4,6 +4,18 @@ import { type BlockList, isIP } from 'node:net'
 /** Finds out where a request comes from. */
 export type AddressOf = (incoming: IncomingMessage) => string
 
+/** Whether a request comes from a proxy whose headers are believed. */
+export type IsTrustedPeer = (incoming: IncomingMessage) => boolean
+
+/** Asks the socket, and no header. */
+export function createIsTrustedPeer(trusted: BlockList): IsTrustedPeer {
+  if (trusted.rules.length === 0) return () => false
+  return ({ socket }) => {
+    const peer = normalise(socket.remoteAddress ?? '')
+    return peer !== undefined && trusted.check(peer, isIP(peer) === 6 ? 'ipv6' : 'ipv4')
+  }
+}
+
 /**
  * The address of the peer, or behind a trusted proxy the right-most address of `X-Forwarded-For` that is not itself a
  * trusted proxy: everything to the left of it was written by whoever asks.
@@ -16,15 +28,6 @@ export function createAddressOf(trusted: BlockList): AddressOf {
     if (peer === undefined) return 'unknown'
     if (trustsNobody || !isTrusted(peer)) return peer
     return findClient(incoming.headers['x-forwarded-for'], isTrusted) ?? peer
-  }
-}
-
-/** Whether a request comes straight from a trusted proxy, whose headers are believed. */
-export function createIsFromProxy(trusted: BlockList): (incoming: IncomingMessage) => boolean {
-  if (trusted.rules.length === 0) return () => false
-  return ({ socket }) => {
-    const peer = normalise(socket.remoteAddress ?? '')
-    return peer !== undefined && trusted.check(peer, isIP(peer) === 6 ? 'ipv6' : 'ipv4')
   }
 }
 

@@ -8,10 +8,12 @@ import {
 import type { ClientCertificate } from '../client/certificate.ts'
 import type { ReplayStore } from '../client/replay-store.ts'
 import type { SecretUse } from '../client/secret-use.ts'
+import type { OpenedProof } from '../dpop/proof.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import type { GrantType } from '../oauth/grant-type.ts'
 import type { Parameters } from '../oauth/parameters.ts'
 import type { LimitState } from '../oauth/rate-limit.ts'
+import type { ReplayUse } from '../oauth/replay.ts'
 import type { RegistryView } from '../registry/registry.ts'
 import type { CallerAttempt, CallerLimits } from './caller-limits.ts'
 import type { RequestRecord } from './request.ts'
@@ -41,6 +43,8 @@ export interface RequestFacts {
   tooMany?: OAuthError | undefined
   /** What its client is told of its limit. */
   limit?: LimitState
+  /** Set once the signature of its DPoP proof was found good. */
+  proof?: OpenedProof
 }
 
 /** Takes the client's claim out of a request. @throws OAuthError as `parseClaim` does */
@@ -78,12 +82,18 @@ export function requireIssuer(view: RegistryView, issuer: string): void {
  * Makes the statements count that a caller proved itself with, where no token does that: durably, once a request, and before
  * anything happens or is answered on their word.
  *
- * @throws OAuthError `assertion_replayed`; StoreUnavailable
+ * @param more what else came with the request and counts once
+ * @throws OAuthError `assertion_replayed`, `proof_replayed`; StoreUnavailable
  */
-export async function spendProof({ replays }: CallerEndpoint, facts: RequestFacts): Promise<void> {
+export async function spendProof(
+  { replays }: CallerEndpoint,
+  facts: RequestFacts,
+  ...more: readonly (ReplayUse | undefined)[]
+): Promise<void> {
   const { client, isSpent } = facts
-  if (client === undefined || client.uses.length === 0 || isSpent) return
-  const replayed = await replays.useOnce(client.uses)
+  const uses = [...(client?.uses ?? []), ...more.filter((use) => use !== undefined)]
+  if (uses.length === 0 || isSpent) return
+  const replayed = await replays.useOnce(uses)
   if (replayed !== undefined) throw new OAuthError(`${replayed}_replayed`)
   facts.isSpent = true
 }

@@ -1,3 +1,4 @@
+import { proofAlgs } from '../dpop/proof.ts'
 import { type SigningAlg, signingAlgs } from '../key/signer.ts'
 import { type AuthMethod, certificateMethods, secretMethods } from '../oauth/auth-method.ts'
 import { grantTypes } from '../oauth/grant-type.ts'
@@ -36,7 +37,7 @@ export function endpointsOf(issuer: string): Endpoints {
  * Authorization server metadata. `/authorize` and its companions are published because readers of the document insist
  * on them; the endpoint exists and refuses.
  *
- * @see RFC 8414 section 2, RFC 9701 section 7, RFC 8705 sections 3.3 and 5
+ * @see RFC 8414 section 2, RFC 9701 section 7, RFC 8705 sections 3.3 and 5, RFC 9449 section 5.1
  */
 export function oauthMetadata({ issuer, introspectionAlg, certificates }: Advertised): object {
   const methods = authMethodsOf(certificates)
@@ -56,6 +57,7 @@ export function oauthMetadata({ issuer, introspectionAlg, certificates }: Advert
     introspection_endpoint_auth_methods_supported: methods,
     introspection_endpoint_auth_signing_alg_values_supported: foreignAlgs,
     introspection_signing_alg_values_supported: [introspectionAlg],
+    dpop_signing_alg_values_supported: proofAlgs,
     ...(certificates === undefined ? {} : certificateMembers(certificates)),
   }
 }

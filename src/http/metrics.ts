@@ -2,6 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { SigningAlg } from '../key/signer.ts'
 import type { Reason } from '../oauth/errors.ts'
 import type { GrantType } from '../oauth/grant-type.ts'
+import type { TokenType } from '../oauth/token-type.ts'
 import type { LimitName } from './caller-limits.ts'
 
 /** What the metrics are read from when they are asked for. */
@@ -22,7 +23,7 @@ export interface Gauges {
 /** The Prometheus metrics. Every label takes its values from a closed set: nothing that a caller sends becomes one. */
 export class Metrics {
   readonly registry = new Registry()
-  readonly tokensIssued: Counter<'grant_type' | 'alg'>
+  readonly tokensIssued: Counter<'grant_type' | 'alg' | 'token_type'>
   readonly refreshRetries: Counter
   readonly refusals: Counter<'reason'>
   readonly limited: Counter<'limit' | 'outcome'>
@@ -42,7 +43,7 @@ export class Metrics {
     this.tokensIssued = new Counter({
       name: 'mayfly_tokens_issued_total',
       help: 'Access tokens handed out',
-      labelNames: ['grant_type', 'alg'],
+      labelNames: ['grant_type', 'alg', 'token_type'],
       registers,
     })
     this.refreshRetries = new Counter({
@@ -118,8 +119,11 @@ export class Metrics {
   }
 
   /** Counts a token that was handed out. */
-  countIssued(grantType: GrantType, { alg, isRetry }: { alg: SigningAlg; isRetry: boolean }): void {
-    this.tokensIssued.inc({ grant_type: grantType, alg })
+  countIssued(
+    grantType: GrantType,
+    { alg, isRetry, tokenType }: { alg: SigningAlg; isRetry: boolean; tokenType: TokenType },
+  ): void {
+    this.tokensIssued.inc({ grant_type: grantType, alg, token_type: tokenType })
     if (isRetry) this.refreshRetries.inc()
   }
 

@@ -69,7 +69,7 @@ export class RefusalLog {
     reason: Reason,
     facts: RequestFacts,
   ): RefusedRequest {
-    const { claim, grantType } = facts
+    const { claim, grantType, proof } = facts
     const secretId = claim?.kind === 'secret' ? secretIdOf(claim.secret.reveal()) : undefined
     const credentialId = credentialOf(facts)
     return {
@@ -82,6 +82,7 @@ export class RefusalLog {
       ...(claim === undefined ? {} : nameClient(claim)),
       ...(secretId === undefined ? {} : { secretId }),
       ...(credentialId === undefined ? {} : { credentialId }),
+      ...(proof === undefined ? {} : { jkt: proof.jkt }),
     }
   }
 }
@@ -113,5 +114,6 @@ function logFields(event: RefusedRequest): object {
     client_id_sha256: event.clientIdHash,
     secret_id: event.secretId,
     credential_id: event.credentialId,
+    jkt: event.jkt,
   }
 }

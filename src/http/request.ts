@@ -43,7 +43,7 @@ export function openRecord(incoming: IncomingMessage, route: Route, addressOf: A
   }
 }
 
-const singletons: ReadonlySet<string> = new Set(['host', 'authorization', 'content-type', 'dpop'])
+const singletons: ReadonlySet<string> = new Set(['host', 'authorization', 'content-type'])
 const hostForm = /^[A-Za-z0-9.~_%:[\]-]*$/
 
 /**
@@ -68,4 +68,13 @@ export function requireSingleHeaders({ rawHeaders, headers, httpVersion }: Incom
   if (httpVersion === '1.1' && !seen.includes('host')) throw new OAuthError('http_malformed')
   // Node takes the chunks apart and leaves the codings within: `gzip, chunked` would be read as if it were plain.
   if (!/^chunked$/i.test(headers['transfer-encoding'] ?? 'chunked')) throw new OAuthError('http_malformed')
+}
+
+/**
+ * Each value of a header, as it was sent. Node joins some with a comma and drops others.
+ *
+ * @param name in lower case
+ */
+export function headerValues({ rawHeaders }: IncomingMessage, name: string): readonly string[] {
+  return rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === name)
 }

@@ -1,4 +1,8 @@
 import type { ClientCertificate } from '../client/certificate.ts'
+import { type TokenScheme, verifyBoundRequest } from '../dpop/bound-request.ts'
+import { type TakeKey, takeProof, type VerifiedProof } from '../dpop/proof.ts'
+import type { SeenProofs } from '../dpop/seen-proofs.ts'
+import type { Clock } from '../lib/clock.ts'
 import type { AccessTokenClaims } from '../oauth/claims.ts'
 import { type Confirmation, formatConfirmation } from '../oauth/confirmation.ts'
 import { OAuthError } from '../oauth/errors.ts'
@@ -6,14 +10,20 @@ import { parseScope } from '../oauth/scope.ts'
 import type { TokenVerifier } from '../token/token-verifier.ts'
 import { type RequestFacts, requireIssuer } from './caller.ts'
 import { parseForm } from './form.ts'
+import type { ForwardedRequestOf } from './forwarded.ts'
 import type { Metrics } from './metrics.ts'
-import type { RequestRecord } from './request.ts'
+import { headerValues, type RequestRecord } from './request.ts'
 import { answerNothing } from './respond.ts'
 
 export interface VerifyEndpoint {
   readonly issuer: string
   readonly verifier: TokenVerifier
   readonly metrics: Metrics
+  /** Tells how old a proof is. */
+  readonly clock: Clock
+  readonly forwardedRequestOf: ForwardedRequestOf
+  readonly seenProofs: SeenProofs
+  readonly takeKey: TakeKey
 }
 
 /** What a token must be good for. */
@@ -26,8 +36,11 @@ interface Demand {
  * `GET /verify`: a proxy hands on the headers of a request and asks whether it may pass. Whoever asks need not prove himself:
  * he learns of a token what its holder knows. The answer is in status and headers alone, and leaves no record.
  *
- * @throws OAuthError of RFC 6750, or for a question that is none
- * @see RFC 6750 section 3
+ * A token that is bound to a DPoP key passes with a proof for the original request, which a trusted proxy tells of. A proof
+ * that this process has seen before is refused; nothing is written, so another process may not know of it.
+ *
+ * @throws OAuthError of RFC 6750 or RFC 9449, or for a question that is none
+ * @see RFC 6750 section 3, RFC 9449 section 7
  */
 export async function answerVerification(
   endpoint: VerifyEndpoint,
@@ -35,16 +48,19 @@ export async function answerVerification(
   facts: RequestFacts,
 ): Promise<Response> {
   const demand = parseDemand(record.incoming.url ?? '')
-  const token = parseBearer(record.incoming.headers.authorization)
+  const presented = parseCredentials(record.incoming.headers.authorization)
   const found = await endpoint.verifier.decide(async (view, verify) => {
     requireIssuer(view, endpoint.issuer)
-    return verify(token, record)
+    return verify(presented.token, record)
   })
   if (!found.active) throw new OAuthError('token_inactive')
   requireCertificate(found.claims.cnf, facts.certificate)
-  // Nobody here has seen a proof of the key: it may be in any hands.
-  if (found.claims.cnf?.jkt !== undefined) throw new OAuthError('token_bound')
+  const proof = examineProof(endpoint, record, presented, found.claims)
   requireDemand(found.claims, demand)
+  // Last, so that only what passes is used up.
+  if (proof && !endpoint.seenProofs.isFirst(proof.use, endpoint.clock.nowMilliseconds())) {
+    throw new OAuthError('proof_replayed')
+  }
   endpoint.metrics.countCheck('verify', 'active')
   return answerNothing(record, identityHeaders(found.claims))
 }
@@ -57,17 +73,38 @@ function parseDemand(url: string): Demand {
   return { audience, scopes: scope === undefined ? new Set() : parseScope(scope) }
 }
 
+/** A token in an `Authorization` header. */
+export interface Credentials {
+  readonly scheme: TokenScheme
+  readonly token: string
+}
+
 /**
  * The token in an `Authorization` header.
  *
  * @throws OAuthError `bearer_missing` when there are no such credentials, `bearer_malformed`
- * @see RFC 6750 section 2.1, RFC 9110 section 11.4
+ * @see RFC 6750 section 2.1, RFC 9449 section 7.1, RFC 9110 section 11.4
  */
-export function parseBearer(authorization: string | undefined): string {
-  const [, credentials] = /^bearer(?: +(.*))?$/is.exec(authorization ?? '') ?? []
-  if (!/^bearer(?: |$)/i.test(authorization ?? '')) throw new OAuthError('bearer_missing')
-  if (credentials === undefined || !/^[\w.~+/-]+=*$/.test(credentials)) throw new OAuthError('bearer_malformed')
-  return credentials
+export function parseCredentials(authorization = ''): Credentials {
+  const [, name, token] = /^(bearer|dpop)(?: +(.*)| *)$/is.exec(authorization) ?? []
+  if (name === undefined) throw new OAuthError('bearer_missing')
+  if (token === undefined || !/^[\w.~+/-]+=*$/.test(token)) throw new OAuthError('bearer_malformed')
+  return { scheme: name.toLowerCase() === 'dpop' ? 'DPoP' : 'Bearer', token }
+}
+
+function examineProof(
+  { clock, forwardedRequestOf, takeKey }: VerifyEndpoint,
+  { incoming }: RequestRecord,
+  presented: Credentials,
+  { cnf: confirmation }: AccessTokenClaims,
+): VerifiedProof | undefined {
+  const proof = takeProof(headerValues(incoming, 'dpop'))
+  return verifyBoundRequest({ ...presented, confirmation, proof }, () => {
+    const request = forwardedRequestOf(incoming)
+    // Whoever sends a proof could name the request that it is for just as well.
+    if (request === undefined) throw new OAuthError('proof_not_verifiable')
+    return { method: request.method, urls: [request.url], now: clock.nowMilliseconds(), takeKey }
+  })
 }
 
 /**
@@ -98,7 +135,7 @@ function identityHeaders({ sub, client_id, scope, jti, exp, cnf }: AccessTokenCl
     'x-mayfly-scope': scope ?? '',
     'x-mayfly-token-id': jti,
     'x-mayfly-expires-at': String(exp),
-    // JSON, as the claim: a service behind the proxy that sees the certificate too can look for itself.
+    // What was proved, in JSON as the claim has it: a service behind the proxy that sees the certificate too can look for itself.
     'x-mayfly-confirmation': formatConfirmation(cnf) ?? '',
   }
   for (const value of Object.values(values)) requireHeaderSafe(value)

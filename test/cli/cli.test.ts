@@ -144,6 +144,7 @@ describe('mayfly client', () => {
       introspects: [],
       access_token_ttl: null,
       tokens_per_hour: null,
+      dpop_bound_access_tokens: false,
       secret_id: expect.stringMatching(/^sec_[0-9A-Za-z]{16}$/),
       client_secret: expect.stringMatching(/^mfs_[0-9A-Za-z]{65}$/),
       client_secret_expires_at: 0,
@@ -170,6 +171,22 @@ describe('mayfly client', () => {
       /curl -s -d client_id=poster -d client_secret=mfs_\w+ -d grant_type=client_credentials ISSUER\/token/,
     )
     expect(ended.stdout).toContain('the only time that the secret is shown')
+  })
+
+  it('DP-18 binds the tokens of a client to a key with --dpop-bound, and no more with --no-dpop-bound', async () => {
+    const bound = await mayfly(['client', 'create', 'bound', '--audience', api, '--dpop-bound'], { cwd })
+    expect(bound.stdout).toMatch(
+      /curl -s -u bound:mfs_\w+ -H "DPoP: PROOF" -d grant_type=client_credentials ISSUER\/token/,
+    )
+    expect(bound.stdout).toContain('docs/dpop.md')
+    expect(await ok('client', 'show', 'bound')).toMatchObject({ dpop_bound_access_tokens: true })
+    expect(await ok('client', 'update', 'bound', '--name', 'B')).toMatchObject({ dpop_bound_access_tokens: true })
+    expect(await ok('client', 'update', 'bound', '--no-dpop-bound')).toMatchObject({ dpop_bound_access_tokens: false })
+    expect(await ok('client', 'update', 'bound', '--dpop-bound')).toMatchObject({ dpop_bound_access_tokens: true })
+    const asks = await mayfly(['client', 'create', 'asks', '--introspects', api, '--dpop-bound'], { cwd })
+    expect(asks.stdout).not.toContain('PROOF')
+    const [change] = (await ok('audit', 'list', '--client', 'bound', '--type', 'client.updated')) as unknown as Json[]
+    expect(JSON.stringify(change)).toContain('dpopBound')
   })
 
   it('updates by replacing lists, and adds a method with --also-accept', async () => {

@@ -227,8 +227,14 @@ describe('the metadata', () => {
       const ofAssertions = ['token', 'revocation', 'introspection'].map(
         (endpoint) => `${endpoint}_endpoint_auth_signing_alg_values_supported`,
       )
-      const expected = ['introspection_signing_alg_values_supported', ...ofAssertions, ...ofOpenid]
+      const expected = [
+        'introspection_signing_alg_values_supported',
+        'dpop_signing_alg_values_supported',
+        ...ofAssertions,
+        ...ofOpenid,
+      ]
       expect(members.toSorted()).toEqual(expected.toSorted())
+      expect(json.dpop_signing_alg_values_supported).toEqual(['ES256', 'RS256', 'PS256', 'Ed25519', 'EdDSA'])
       expect(json.introspection_signing_alg_values_supported).toEqual(['ES256'])
       for (const member of ofAssertions) expect(json[member]).toEqual(['ES256', 'RS256', 'PS256', 'Ed25519', 'EdDSA'])
     }
@@ -277,7 +283,7 @@ describe('health and metrics', () => {
     expect((await request(`${server.url}/metrics`)).status).toBe(404)
     expect((await request(`${server.url}/readyz?verbose`)).json).toEqual({ status: 'ok' })
     expect((await request(`${server.metricsUrl}/metrics`)).text).toContain(
-      'mayfly_tokens_issued_total{grant_type="client_credentials",alg="ES256"} 1',
+      'mayfly_tokens_issued_total{grant_type="client_credentials",alg="ES256",token_type="Bearer"} 1',
     )
     expect((await request(`${server.metricsUrl}/readyz?verbose`)).json).toHaveProperty('checks')
     expect((await requestToken({ url: server.metricsUrl ?? '' }, {})).status).toBe(404)

@@ -1,6 +1,6 @@
 /** The endpoint for proxies, black box: RFC 6750. */
 import { describe, expect, it } from 'vitest'
-import { parseBearer } from '../../src/http/verify.ts'
+import { parseCredentials } from '../../src/http/verify.ts'
 import { actionsOn, forge, signerOf, startAccess } from '../support/access.ts'
 import { sendRaw } from '../support/raw.ts'
 import { addClient, addResource, api, claimsOf, request, startTestServer } from '../support/server.ts'
@@ -51,7 +51,7 @@ describe('GET /verify', () => {
     for (const headers of [
       {},
       { authorization: 'Basic eDp5' },
-      { authorization: 'DPoP x' },
+      { authorization: 'DPoPX y' },
       { authorization: 'BearerX y' },
     ]) {
       const reply = await request(`${server.url}/verify${audience}`, { headers })
@@ -203,13 +203,14 @@ describe('the credentials of a bearer', () => {
     ['bearer  a.b-c_d~e+f/g==', 'a.b-c_d~e+f/g=='],
     ['BEARER x', 'x'],
   ])('are taken from %s', (header, token) => {
-    expect(parseBearer(header)).toBe(token)
+    expect(parseCredentials(header)).toEqual({ scheme: 'Bearer', token })
+    expect(parseCredentials(header.replace(/^bearer/i, 'dpop'))).toEqual({ scheme: 'DPoP', token })
   })
 
   it.each(['Bearer', 'Bearer ', 'Bearer a b', 'Bearer a,b', 'Bearer "a"', 'Bearer a\n', 'Bearer =', 'Bearer\ta'])(
     'are refused in %j',
     (header) => {
-      expect(() => parseBearer(header)).toThrow(/^bearer_(?:malformed|missing)$/)
+      expect(() => parseCredentials(header)).toThrow(/^bearer_(?:malformed|missing)$/)
     },
   )
 })

@@ -309,6 +309,8 @@ const codes = [
   'unauthorized_client',
   'unsupported_grant_type',
   'unsupported_response_type',
+  'invalid_dpop_proof',
+  'use_dpop_nonce',
   'not_found',
 ]
 

@@ -78,7 +78,6 @@ export const agreements: Readonly<Record<string, readonly string[]>> = {
     'header: HTML wanted',
     'header: another host',
     'header: forwarded',
-    'header: a DPoP proof that is none',
     'header: a client certificate that nobody vouches for',
     'header: cookies',
   ],

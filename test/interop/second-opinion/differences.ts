@@ -92,11 +92,12 @@ const requests: readonly Difference[] = [
     ids: ['header: a host that is none', 'header: two hosts'],
   },
   {
-    mayfly: '400 invalid_request',
+    mayfly: '400 invalid_dpop_proof',
     peer: '200',
-    reason: 'one DPoP proof at most; oidc-provider has DPoP off here and ignores the field, Mayfly does so with one',
-    see: 'RFC 9449 §4.3',
-    ids: ['header: two DPoP proofs'],
+    reason:
+      'a token is bound to the key of a good proof, and given to none with a bad one; oidc-provider has DPoP off here',
+    see: 'RFC 9449 §5',
+    ids: ['header: a DPoP proof that is none', 'header: two DPoP proofs'],
   },
   {
     mayfly: '200',
