@@ -48,6 +48,9 @@ const keyScript: Example = {
   command: ['sh'],
   probe: ['sh', '-c', 'command -v curl && command -v sed && command -v openssl'],
 }
+/** A workload with bound tokens, and a service for those alone. */
+const boundWorkload: Example = { file: 'workload-dpop.ts', command: [process.execPath] }
+const boundService: Example = { file: 'service-dpop.ts', command: [process.execPath] }
 
 const tokenScript: Example = {
   file: 'token.sh',
@@ -100,8 +103,8 @@ interface Scene {
   readonly other: TestClient
 }
 
-async function startScene(): Promise<Scene> {
-  const server = await startTestServer()
+async function startScene(env: Readonly<Record<string, string>> = {}): Promise<Scene> {
+  const server = await startTestServer({ env })
   await addResource(server.store, invoices, ['invoices:read', 'other'])
   const reader = await addClient(server.store, 'reader', { audiences: [invoices], scopes: ['invoices:read'] })
   const other = await addClient(server.store, 'other', { audiences: [invoices], scopes: ['other'] })
@@ -148,7 +151,9 @@ describe('the examples', () => {
   it('are all told of in their README, and all of them are run or configure another program', () => {
     const readme = readFileSync(join(root, 'examples/README.md'), 'utf8')
     const files = readdirSync(join(root, 'examples')).filter((file) => file !== 'README.md')
-    const known = [...services, ...workloads, ...keyWorkloads, tokenScript, keyScript].map(({ file }) => file)
+    const known = [...services, ...workloads, ...keyWorkloads, boundWorkload, boundService, tokenScript, keyScript].map(
+      ({ file }) => file,
+    )
     expect(files.toSorted()).toEqual([...known, ...configurations].toSorted())
     for (const file of files) expect(readme).toContain(`[${file}](${file})`)
   })
@@ -190,6 +195,34 @@ describe.each(hereWorkloads ?? [])('the example $file', (workload) => {
     expect(stderr).toContain('no token: 401 invalid_client')
     expect(stderr).not.toContain('wrong')
     expect({ stdout, code }).toEqual({ stdout: '', code: 1 })
+  }, 180_000)
+})
+
+describe.each(['optional', 'required'])('the examples for DPoP, with nonces %s', (nonces) => {
+  it('ask for one bound token, keep it, and prove the key of it at each request', async () => {
+    const scene = await startScene({ MAYFLY_DPOP_NONCE: nonces })
+    const url = await startService(boundService, scene.server.issuer)
+    const { stdout, stderr, code } = await run(boundWorkload, scene, scene.reader, url, `${url}invoices?page=2`, url)
+    expect({ stdout, stderr, code }).toEqual({ stdout: '200 {"invoices":[]}\n'.repeat(3), stderr: '', code: 0 })
+    expect(await issued(scene)).toBe(1)
+    expect((await run(boundWorkload, scene, scene.other, url)).stdout).toMatch(/^403/)
+  }, 180_000)
+
+  it('turn a bearer away, and a token that is bound to nothing', async () => {
+    const scene = await startScene({ MAYFLY_DPOP_NONCE: nonces })
+    const url = await startService(boundService, scene.server.issuer)
+    const token = await getToken(scene.server, scene.reader)
+    for (const scheme of ['Bearer', 'DPoP'])
+      expect((await fetch(url, { headers: { authorization: `${scheme} ${token}` } })).status).toBe(401)
+    expect((await fetch(url)).status).toBe(401)
+  }, 180_000)
+
+  it('say with which status and code they were refused, and nothing of the secret', async () => {
+    const scene = await startScene({ MAYFLY_DPOP_NONCE: nonces })
+    const { stderr, code } = await run(boundWorkload, scene, { ...scene.reader, secret: 'wrong+secret' })
+    expect(stderr).toContain('no token: 401 invalid_client')
+    expect(stderr).not.toContain('wrong')
+    expect(code).toBe(1)
   }, 180_000)
 })
 

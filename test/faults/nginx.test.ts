@@ -6,8 +6,17 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { startNginx } from '../support/nginx.ts'
 import { freePort, root } from '../support/process.ts'
+import { athOf, makeProof, makeProofKey } from '../support/proof.ts'
 import { sendRaw } from '../support/raw.ts'
-import { addClient, addResource, claimsOf, getToken, request, startTestServer } from '../support/server.ts'
+import {
+  addClient,
+  addResource,
+  claimsOf,
+  getToken,
+  request,
+  requestToken,
+  startTestServer,
+} from '../support/server.ts'
 import { requireTools } from '../support/tools.ts'
 
 const api = 'https://api.example.com'
@@ -38,7 +47,7 @@ async function startExample(mayfly: string, servicePort: number): Promise<string
 }
 
 async function startScene() {
-  const server = await startTestServer()
+  const server = await startTestServer({ env: { MAYFLY_TRUSTED_PROXIES: '127.0.0.1/32' } })
   await addResource(server.store, api, ['invoices:read', 'other'])
   await addResource(server.store, 'https://second.example.com', ['invoices:read'])
   const reader = await addClient(server.store, 'reader', { audiences: [api], scopes: ['invoices:read'] })
@@ -90,6 +99,41 @@ describe('nginx with the example', () => {
     const lines = ['GET / HTTP/1.1', 'Host: x', `Authorization: Bearer ${token}`, 'Authorization: Bearer x']
     const two = await sendRaw(url, [...lines, 'Connection: close', '', ''].join('\r\n'))
     expect(two.status).not.toBe(200)
+  })
+
+  it('DP-22 DP-24 lets a bound token pass with a proof for the request that nginx was sent, once', async () => {
+    const { server, reader, url, ask } = await startScene()
+    const key = makeProofKey()
+    const grant = { grant_type: 'client_credentials' }
+    const proof = makeProof(key, `${server.issuer}/token`, Date.now())
+    const { json } = await requestToken(server, grant, { authorization: reader.basic, dpop: proof })
+    const token = String(json.access_token)
+    const prove = (htm: string, htu: string): string =>
+      makeProof(key, htu, Date.now(), { claims: { htm, ath: athOf(token) } })
+    const good = prove('POST', `${url}/`)
+    const { status, seen } = await ask(`DPoP ${token}`, { dpop: good }, { method: 'POST', body: 'x' })
+    expect([status, seen['x-mayfly-confirmation']]).toEqual([200, JSON.stringify({ jkt: key.jkt })])
+    for (const dpop of [
+      good,
+      prove('GET', `${url}/`),
+      prove('POST', `${url}/other`),
+      prove('POST', `${server.url}/`),
+      'x',
+      '',
+    ]) {
+      // What the caller says of the request in nginx's place is not handed on.
+      const spoofed = {
+        'x-forwarded-uri': '/other',
+        'x-forwarded-method': 'GET',
+        'x-forwarded-host': new URL(server.url).host,
+      }
+      expect((await ask(`DPoP ${token}`, { dpop, ...spoofed }, { method: 'POST' })).status).toBe(401)
+    }
+    const bare = await ask(`Bearer ${token}`)
+    expect([bare.status, bare.headers.get('www-authenticate')]).toEqual([
+      401,
+      expect.stringMatching(/^DPoP .*invalid_token/),
+    ])
   })
 
   it('hears at the next request that a token was revoked, and lets nobody pass while Mayfly is down', async () => {
