@@ -67,7 +67,17 @@ const allowed: readonly [string, string][] = [
 ]
 
 /** What may be used of the modules that can open a connection, outside of outbound/: it listens, reads and compares. */
-const harmless = ['BlockList', 'STATUS_CODES', 'Server as NetServer', 'createServer', 'isIP']
+const harmless = [
+  'BlockList',
+  'STATUS_CODES',
+  'Server as NetServer',
+  // Only to tell such a connection from another.
+  'TLSSocket',
+  'createSecureContext',
+  'createServer',
+  'createServer as createTlsServer',
+  'isIP',
+]
 const connecting =
   /^import (?<type>type )?(?<names>[^;']*?) from 'node:(?:https?|http2|net|tls|dgram|dns|dns\/promises)'$/gms
 
