@@ -27,7 +27,7 @@ export interface PresentedToken {
  *
  * @param terms what the proof must be good for; asked for only when there is one to verify
  * @returns `undefined` for a token that is bound to no DPoP key
- * @throws OAuthError `token_bound`, `token_not_bound`, `proof_missing`, `proof_key_wrong`, or as `verifyProof` does
+ * @throws OAuthError `token_needs_proof`, `token_not_bound`, `proof_missing`, `proof_key_wrong`, or as `verifyProof` does
  */
 export function verifyBoundRequest(
   { scheme, token, confirmation, proof }: PresentedToken,
@@ -39,7 +39,7 @@ export function verifyBoundRequest(
     if (scheme === 'DPoP') throw new OAuthError('token_not_bound')
     return undefined
   }
-  if (scheme !== 'DPoP') throw new OAuthError('token_bound')
+  if (scheme !== 'DPoP') throw new OAuthError('token_needs_proof')
   if (proof === undefined) throw new OAuthError('proof_missing')
   const verified = verifyProof(proof, { ...terms(), token })
   if (verified.jkt !== jkt) throw new OAuthError('proof_key_wrong')

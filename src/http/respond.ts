@@ -93,6 +93,6 @@ const dpopChallenge = `DPoP realm="mayfly", algs="${proofAlgs.join(' ')}"`
 function challengesFor({ incoming }: RequestRecord, reason: Reason): readonly string[] {
   if (reason === 'header_repeated') return [bearerChallenge, dpopChallenge]
   const triesDpop = /^dpop(?: |$)/i.test(incoming.headers.authorization ?? '')
-  const lacksProof = reason === 'token_bound' || refusalOf(reason).error === 'invalid_dpop_proof'
+  const lacksProof = reason === 'token_needs_proof' || refusalOf(reason).error === 'invalid_dpop_proof'
   return [triesDpop || lacksProof ? dpopChallenge : bearerChallenge]
 }

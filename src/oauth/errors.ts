@@ -173,6 +173,7 @@ const refusals = {
   token_for_another_audience: tokenFailed,
   token_bound: tokenFailed,
   token_not_bound: tokenFailed,
+  token_needs_proof: tokenFailed,
   proof_key_wrong: tokenFailed,
   proof_not_verifiable: tokenFailed,
   scope_insufficient: { error: 'insufficient_scope', status: 403, description: 'the token lacks a scope' },

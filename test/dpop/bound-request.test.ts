@@ -68,7 +68,7 @@ describe('a request with a bound token', () => {
   it('DP-24 C14 does not as a bearer, with a proof or without', () => {
     for (const each of [proof, undefined]) {
       const { reason } = refusalFor({ scheme: 'Bearer', proof: each })
-      expect([reason, refusalOf(reason).error]).toEqual(['token_bound', 'invalid_token'])
+      expect([reason, refusalOf(reason).error]).toEqual(['token_needs_proof', 'invalid_token'])
     }
   })
 

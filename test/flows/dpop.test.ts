@@ -287,6 +287,16 @@ describe('where a proof is for', () => {
     expectRefusal(await ask('https://as.example.test/token'))
   })
 
+  it('DP-12 has the alias for clients with certificates too, where there is one', async () => {
+    const alias = 'https://mtls.example.test'
+    const env = { MAYFLY_TRUSTED_PROXIES: '127.0.0.1', MAYFLY_MTLS_URL: alias }
+    const { ask, prove } = await startDpop({ env })
+    expect((await ask({}, { proof: prove({ claims: { htu: `${alias}/token` } }) })).status).toBe(200)
+    expect((await ask()).status).toBe(200)
+    const plain = await startDpop()
+    expectRefusal(await plain.ask({}, { proof: plain.prove({ claims: { htu: `${alias}/token` } }) }))
+  })
+
   it(`I25 HTTP-14 H09 C15 is never what a header or a request target says (FC_SEED=${seed})`, {
     timeout: 60_000,
   }, async () => {

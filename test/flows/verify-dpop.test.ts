@@ -1,11 +1,12 @@
 /** Bound tokens at the endpoint for proxies, black box: RFC 9449 section 7. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { clientCert, makeIdentity } from '../support/certificates.ts'
 import { api, type DpopScene, startDpop } from '../support/dpop.ts'
 import { seed } from '../support/hostile.ts'
 import { athOf, makeProof, makeProofKey, malleate, type ProofParts } from '../support/proof.ts'
 import { sendRaw } from '../support/raw.ts'
-import { addClient, addResource, type Reply, request } from '../support/server.ts'
+import { addClient, addResource, claimsOf, type Reply, request } from '../support/server.ts'
 
 const audience = `?audience=${encodeURIComponent(api)}`
 const dpop = 'DPoP realm="mayfly", algs="ES256 RS256 PS256 Ed25519 EdDSA"'
@@ -182,6 +183,47 @@ describe('GET /verify for a bound token', () => {
     const elsewhere = await verify({ dpop: proof }, '?audience=https%3A%2F%2Fother.example.test')
     expect(seen(elsewhere)).toEqual([401, `${dpop}, error="invalid_token"`, ''])
     expect((await verify({ dpop: proof })).status).toBe(200)
+  })
+})
+
+describe('a token that is bound to a key and a certificate', () => {
+  it('I16 C14 passes with the proof and the certificate, and with neither alone', async () => {
+    const scene = await startDpop(behindProxy, { certificateBound: true })
+    const { ask, clock, key, server } = scene
+    const [own, other] = [clientCert(await makeIdentity()), clientCert(await makeIdentity())]
+    const reply = await ask({}, { headers: { 'client-cert': own } })
+    const token = String(reply.json.access_token)
+    expect(reply.json.token_type).toBe('DPoP')
+    expect(claimsOf(token).cnf).toEqual({ jkt: key.jkt, 'x5t#S256': expect.any(String) })
+    const verify = (headers: Readonly<Record<string, string>>, scheme = 'DPoP') =>
+      request(`${server.url}/verify${audience}`, {
+        headers: { authorization: `${scheme} ${token}`, ...told, ...headers },
+      })
+    const prove = () =>
+      makeProof(key, `${service}/invoices`, clock.nowMilliseconds(), { claims: { htm: 'GET', ath: athOf(token) } })
+    expect((await verify({ dpop: prove(), 'client-cert': own })).status).toBe(200)
+    expect((await verify({ dpop: prove() })).status).toBe(401)
+    expect((await verify({ dpop: prove(), 'client-cert': other })).status).toBe(401)
+    expect((await verify({ 'client-cert': own })).status).toBe(401)
+    expect((await verify({ 'client-cert': own }, 'Bearer')).status).toBe(401)
+    // Neither is shed by a refresh, and each is needed for it.
+    const refresh = (headers: Readonly<Record<string, string>>, proof?: null) =>
+      scene.refresh(reply.json.refresh_token, { headers, ...(proof === undefined ? {} : { proof }) })
+    expect((await refresh({ 'client-cert': own }, null)).json.error).toBe('invalid_dpop_proof')
+    expect((await refresh({})).status).toBe(400)
+    expect(claimsOf(String((await refresh({ 'client-cert': own })).json.access_token)).cnf).toEqual(claimsOf(token).cnf)
+  })
+})
+
+describe('a token that is bound to a certificate alone', () => {
+  it('C14 is a bearer token still, and is challenged as one where its certificate is not there', async () => {
+    const { ask, server } = await startDpop(behindProxy, { certificateBound: true })
+    const own = { 'client-cert': clientCert(await makeIdentity()) }
+    const token = String((await ask({}, { proof: null, headers: own })).json.access_token)
+    const verify = (headers: Readonly<Record<string, string>>) =>
+      request(`${server.url}/verify${audience}`, { headers: { authorization: `Bearer ${token}`, ...headers } })
+    expect((await verify(own)).status).toBe(200)
+    expect(seen(await verify({}))).toEqual([401, 'Bearer realm="mayfly", error="invalid_token"', ''])
   })
 })
 

@@ -113,6 +113,7 @@ const faces: Readonly<Record<string, readonly Reason[]>> = {
     'token_for_another_audience',
     'token_bound',
     'token_not_bound',
+    'token_needs_proof',
     'proof_key_wrong',
     'proof_not_verifiable',
   ],
