@@ -1,6 +1,13 @@
 /** Several programs on the same work, in turn: rounds in shuffled order, medians, and ratios between them. */
 import { cpuMicroseconds, demandMicroseconds, memoryMb } from './kernel.ts'
-import { type ChainedJob, type LoadGenerator, type LoadJob, type LoadRequest, requireSuccess } from './load.ts'
+import {
+  type Asking,
+  type ChainedJob,
+  type LoadGenerator,
+  type LoadJob,
+  type LoadRequest,
+  requireSuccess,
+} from './load.ts'
 import type { Bench, Cell } from './scenario.ts'
 import type { Server } from './stage.ts'
 import { median, shuffle } from './statistics.ts'
@@ -97,6 +104,14 @@ export function runningServer(
 ): Running {
   const { url } = server
   return underLoad(server, generator, name, (seconds) => ({ kind: 'closed', url, requests, connections, seconds }))
+}
+
+/** A server under closed-loop load of one client, with all that it proves itself by. */
+export function askedServer(server: Server, generator: LoadGenerator, asking: Asking, name: string): Running {
+  const { url } = server
+  const { request, fresh, tls } = asking
+  const job = { kind: 'closed', url, requests: [request], fresh, tls, connections } as const
+  return underLoad(server, generator, name, (seconds) => ({ ...job, seconds }))
 }
 
 /** A server whose clients each follow a chain of refresh tokens. */

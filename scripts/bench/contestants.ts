@@ -1,15 +1,15 @@
 /** The programs that are compared: Mayfly, its peers, and the least that the work can cost. */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { type Contestant, runningServer } from './compare.ts'
-import { ask, type LoadRequest } from './load.ts'
+import { askedServer, type Contestant, runningServer } from './compare.ts'
+import { type Asking, ask, type LoadRequest } from './load.ts'
 import { type Alg, apis, Installation, refreshForm, sendOnce, tokenRequest, verifyToken } from './mayfly.ts'
 import type { Bench } from './scenario.ts'
 import type { SignatureJob, SignatureResult } from './servers/bare-signature.ts'
 import type { Server } from './stage.ts'
 
 const servers = join(import.meta.dirname, 'servers')
-const peerSecret = randomBytes(32).toString('base64url')
+export const peerSecret = randomBytes(32).toString('base64url')
 export const peerRequest = tokenRequest('billing', peerSecret)
 /** Begins a chain of refresh tokens, and goes on with it. */
 export const peerBegin: LoadRequest = { ...peerRequest, path: '/bench/refresh-token' }
@@ -34,12 +34,17 @@ export function mayfly(alg: Alg, cores: Cores): Contestant {
   }
 }
 
-/** Starts oidc-provider, with the arguments of its program. */
-export function startPeer(bench: Bench, args: readonly string[], cores: Cores): Promise<Server> {
+/** Starts oidc-provider, with the arguments of its program, and more of its environment. */
+export function startPeer(
+  bench: Bench,
+  args: readonly string[],
+  cores: Cores,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Server> {
   return bench.stage.serve({
     args: [join(servers, 'oidc-provider.ts'), ...args],
     core: coreOf(bench, cores),
-    env: { BENCH_SECRET: peerSecret, NODE_ENV: 'production' },
+    env: { BENCH_SECRET: peerSecret, NODE_ENV: 'production', ...env },
   })
 }
 
@@ -79,28 +84,48 @@ async function verifyOpaque(url: string): Promise<void> {
 
 export const bareHttpName = 'bare HTTP form POST'
 
-export const bareHttp: Contestant = {
-  name: bareHttpName,
-  start: async (bench, generator) => {
-    const server = await bench.stage.serve({ args: [join(servers, 'bare-http.ts')], core: bench.pinning?.server })
-    const { scope } = (await (await sendOnce(server.url, peerRequest)).json()) as { scope: string }
-    if (scope !== 'invoices:read') throw new Error('the bare server did not read the form')
-    return runningServer(server, generator, [peerRequest], bareHttpName)
-  },
+export const bareHttp: Contestant = bareHttpOf(bareHttpName, { request: peerRequest })
+
+/** Asked in the same way as the others; over TLS with the given files (PEM). Of what it is shown it verifies nothing. */
+export function bareHttpOf(name: string, { request, tls }: Asking, tlsFiles?: object): Contestant {
+  return {
+    name,
+    start: async (bench, generator) => {
+      const server = await bench.stage.serve({
+        args: [join(servers, 'bare-http.ts')],
+        core: bench.pinning?.server,
+        env: tlsFiles === undefined ? {} : { BENCH_TLS: JSON.stringify(tlsFiles) },
+      })
+      const { scope } = (await (await sendOnce(server.url, request, tls)).json()) as { scope: string }
+      if (scope !== 'invoices:read') throw new Error('the bare server did not read the form')
+      return askedServer(server, generator, tls === undefined ? { request } : { request, tls }, name)
+    },
+  }
 }
 
 export const bareSignatureName = (alg: Alg): string => `bare ${alg} signature`
 
+export const bareVerificationName = (alg: Alg): string => `bare ${alg} verification`
+
 /** Signatures in a loop; a request is a signature, and latencies are those of one. */
 export function bareSignature(alg: Alg): Contestant {
+  return bareAct(bareSignatureName(alg), 'sign', alg)
+}
+
+/** The same of checking one. */
+export function bareVerification(alg: Alg): Contestant {
+  return bareAct(bareVerificationName(alg), 'verify', alg)
+}
+
+function bareAct(name: string, act: SignatureJob['act'], alg: Alg): Contestant {
   return {
-    name: bareSignatureName(alg),
+    name,
     start: async ({ stage, pinning }) => {
       const child = stage.fork({ args: [join(servers, 'bare-signature.ts')], core: pinning?.server })
       return {
         pid: child.pid ?? 0,
         measure: async (seconds) => {
-          const result = await ask<SignatureResult>(child, { alg, seconds } satisfies SignatureJob)
+          const result = await ask<SignatureResult>(child, { act, alg, seconds } satisfies SignatureJob)
           if (!result.verified) throw new Error(`a wrong ${alg} signature`)
           const { count, cpuMicroseconds } = result
           const milliseconds = (result.seconds * 1000) / count

@@ -1,7 +1,17 @@
 /** The load generator: a process of its own, so that its work is not booked on a server. Does one job a message. */
 import { Agent, request } from 'node:http'
 import autocannon, { type Client } from 'autocannon'
-import type { ChainedJob, ClosedJob, LoadJob, LoadRequest, LoadResult, PacedJob, SequentialJob } from './load.ts'
+import { JwtPool, withJwt } from './fresh-jwt.ts'
+import type {
+  ChainedJob,
+  ClosedJob,
+  LoadJob,
+  LoadRequest,
+  LoadResult,
+  PacedJob,
+  PrepareJob,
+  SequentialJob,
+} from './load.ts'
 import { quantile, sort } from './statistics.ts'
 
 const replyMilliseconds = 30_000
@@ -49,6 +59,23 @@ class Tally {
   }
 }
 
+interface Prepared {
+  readonly pool: JwtPool
+  readonly seconds: number
+}
+
+/** By URL. */
+const prepared = new Map<string, Prepared>()
+/** Of a server that has not been asked yet. */
+const firstPerSecond = 2_000
+
+// As many as the last measurement of this server took, and a third more: none need be signed while it runs.
+function prepare({ url, fresh, seconds }: PrepareJob): void {
+  const last = prepared.get(url)
+  const perSecond = last === undefined ? firstPerSecond : last.pool.drawn / last.seconds
+  prepared.set(url, { pool: new JwtPool(fresh, Math.ceil((perSecond * seconds * 4) / 3)), seconds })
+}
+
 // autocannon keeps its latencies in whole milliseconds and its duration in whole samples, so both are taken here.
 async function runClosed(job: ClosedJob): Promise<LoadResult> {
   const tally = new Tally()
@@ -57,23 +84,30 @@ async function runClosed(job: ClosedJob): Promise<LoadResult> {
   return tally.result()
 }
 
-async function runPart({ requests, ...job }: ClosedJob, seconds: number, tally: Tally): Promise<void> {
+async function runPart({ requests, fresh, ...job }: ClosedJob, seconds: number, tally: Tally): Promise<void> {
+  const pool = prepared.get(job.url)?.pool
+  const toCannon = (each: LoadRequest): object => {
+    if (fresh === undefined || pool === undefined) return { ...each }
+    // What autocannon hands over has more than what it was given: the name of the host.
+    return { ...each, setupRequest: (built: LoadRequest) => withJwt(built, fresh.place, pool.draw()) }
+  }
   let next = 0
   const setupClient = (client: Client): void => {
     const own = requests.filter((_, i) => i % job.connections === next % job.connections)
     next += 1
-    client.setRequests((own.length > 0 ? own : requests).map((each) => ({ ...each })))
+    client.setRequests((own.length > 0 ? own : requests).map(toCannon))
   }
   await runCannon({ ...job, seconds }, setupClient, tally)
 }
 
 async function runCannon(
-  { url, connections, seconds }: Pick<ClosedJob, 'url' | 'connections' | 'seconds'>,
+  { url, tls, connections, seconds }: Pick<ClosedJob, 'url' | 'tls' | 'connections' | 'seconds'>,
   setupClient: (client: Client) => void,
   tally: Tally,
 ): Promise<void> {
   const timeout = replyMilliseconds / 1000
-  const options = { url, connections, duration: seconds, sampleInt: 10, timeout, setupClient }
+  const secure = tls === undefined ? {} : { tlsOptions: { cert: tls.cert, key: tls.key } }
+  const options = { url, connections, duration: seconds, sampleInt: 10, timeout, setupClient, ...secure }
   await new Promise<void>((resolve, reject) => {
     const instance = autocannon(options, (error) => (error ? reject(error) : resolve()))
     // Before that it builds its requests, which takes long when they are many, and counts that as the latency of the first.
@@ -191,7 +225,12 @@ function run(job: LoadJob): Promise<LoadResult> {
   return job.kind === 'paced' ? runPaced(job) : runSequential(job)
 }
 
-process.on('message', (job: LoadJob) => {
+process.on('message', (job: LoadJob | PrepareJob) => {
+  if (job.kind === 'prepare') {
+    prepare(job)
+    process.send?.({})
+    return
+  }
   run(job).then((result) => process.send?.(result))
 })
 process.on('disconnect', () => process.exit())

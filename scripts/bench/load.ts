@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import type { FreshJwt } from './fresh-jwt.ts'
 import { demandMicroseconds } from './kernel.ts'
 import type { Stage } from './stage.ts'
 
@@ -12,12 +13,41 @@ export interface LoadRequest {
   readonly body?: string
 }
 
+/** The certificate of a client with its key, PEM. */
+export interface ClientTls {
+  readonly cert: string
+  readonly key: string
+  /** Who the server must be vouched for by. */
+  readonly ca: string
+}
+
+/** How a client asks for a token: its request, and what proves it besides. */
+export interface Asking {
+  readonly request: LoadRequest
+  /** Each request has one of its own. */
+  readonly fresh?: FreshJwt
+  /** What its connections are opened with. */
+  readonly tls?: ClientTls
+}
+
+/** Makes what a closed job with this URL will need, before it is timed. */
+export interface PrepareJob {
+  readonly kind: 'prepare'
+  readonly url: string
+  readonly fresh: FreshJwt
+  readonly seconds: number
+}
+
 /** Each connection asks again as soon as it has its reply: what a server can do at most. */
 export interface ClosedJob {
   readonly kind: 'closed'
   readonly url: string
   /** Dealt out among the connections, which go through theirs in turn. */
   readonly requests: readonly LoadRequest[]
+  /** Added to each of them; the generator makes most of them before it is timed. */
+  readonly fresh?: FreshJwt | undefined
+  /** Keep-alive connections, each with its own handshake. */
+  readonly tls?: ClientTls | undefined
   readonly connections: number
   readonly seconds: number
 }
@@ -87,11 +117,16 @@ export class LoadGenerator {
   /** @throws Error when the generator fails */
   async run(job: LoadJob): Promise<Load> {
     const pid = this.#child.pid ?? 0
+    if (job.kind === 'closed' && job.fresh !== undefined) await this.#prepare(job, job.fresh)
     const before = demandMicroseconds(pid)
     const started = performance.now()
     const result = await ask<LoadResult>(this.#child, job)
     const busy = (demandMicroseconds(pid) - before) / ((performance.now() - started) * 1000)
     return { ...result, busy: Math.min(1, busy) }
+  }
+
+  async #prepare({ url, seconds }: ClosedJob, fresh: FreshJwt): Promise<void> {
+    await ask(this.#child, { kind: 'prepare', url, fresh, seconds } satisfies PrepareJob)
   }
 
   end(): Promise<void> {

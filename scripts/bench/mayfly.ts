@@ -2,16 +2,16 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
+import { isDeepStrictEqual, promisify } from 'node:util'
 import Database from 'better-sqlite3'
-import { createRemoteJWKSet, jwtVerify } from 'jose'
+import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose'
 import { generateSecret } from '../../src/client/client-secret.ts'
 import { makeUlid } from '../../src/lib/id.ts'
-import type { LoadRequest } from './load.ts'
+import type { ClientTls, LoadRequest } from './load.ts'
+import { sendOverTls } from './over-tls.ts'
 import type { Server, Stage } from './stage.ts'
 
 const commandMilliseconds = 120_000
-const keysMilliseconds = 30_000
 
 export const launcher = join(import.meta.dirname, '../../bin/mayfly.js')
 
@@ -37,6 +37,12 @@ export function tokenRequest(clientId: string, secret: string): LoadRequest {
     },
     body: tokenForm,
   }
+}
+
+/** A request for a token without credentials; what else its form has is given. */
+export function openRequest(more: Readonly<Record<string, string>>): LoadRequest {
+  const body = `${tokenForm}&${new URLSearchParams(more)}`
+  return { method: 'POST', path: '/token', headers: { 'content-type': 'application/x-www-form-urlencoded' }, body }
 }
 
 export class Installation {
@@ -168,21 +174,34 @@ function insertFamilies(
 }
 
 /** Sends one request. @throws Error unless it is answered with success */
-export async function sendOnce(url: string, { method, path, headers, body }: LoadRequest): Promise<Response> {
-  const reply = await fetch(`${url}${path}`, { method, ...(headers ? { headers } : {}), ...(body ? { body } : {}) })
+export async function sendOnce(url: string, request: LoadRequest, tls?: ClientTls): Promise<Response> {
+  const { method, path, headers, body } = request
+  const reply =
+    tls === undefined
+      ? await fetch(`${url}${path}`, { method, ...(headers ? { headers } : {}), ...(body ? { body } : {}) })
+      : await sendOverTls(`${url}${path}`, request, tls)
   if (!reply.ok) throw new Error(`${url}${path} answered ${reply.status}: ${await reply.text()}`)
   return reply
+}
+
+/** What a token must be. */
+export interface ExpectedToken {
+  readonly alg: Alg
+  readonly audience: string
+  readonly jwksPath: string
+  /** What it is bound to (`cnf`); nothing when absent. */
+  readonly confirmation?: Readonly<Record<string, string>> | undefined
 }
 
 /** Asks for a token and verifies it as a service would. @throws Error when it is not what was asked for */
 export async function verifyToken(
   url: string,
   request: LoadRequest,
-  expected: { readonly alg: Alg; readonly audience: string; readonly jwksPath: string },
+  { tls, ...expected }: ExpectedToken & { readonly tls?: ClientTls | undefined },
 ): Promise<void> {
-  const { access_token: token } = (await (await sendOnce(url, request)).json()) as { access_token: string }
-  const keys = createRemoteJWKSet(new URL(`${url}${expected.jwksPath}`), { timeoutDuration: keysMilliseconds })
-  const { payload } = await jwtVerify(token, keys, {
+  const { access_token: token } = (await (await sendOnce(url, request, tls)).json()) as { access_token: string }
+  const set = await (await sendOnce(url, { method: 'GET', path: expected.jwksPath }, tls)).json()
+  const { payload } = await jwtVerify(token, createLocalJWKSet(set as JSONWebKeySet), {
     issuer: url,
     audience: expected.audience,
     algorithms: [expected.alg],
@@ -190,4 +209,6 @@ export async function verifyToken(
     requiredClaims: ['exp', 'iat', 'jti', 'client_id'],
   })
   if (payload.scope !== scope) throw new Error(`a token with scope ${String(payload.scope)}`)
+  if (!isDeepStrictEqual(payload.cnf, expected.confirmation))
+    throw new Error(`a token bound to ${JSON.stringify(payload.cnf)}`)
 }

@@ -4,6 +4,7 @@ import { enumeration } from './scenarios/enumeration.ts'
 import { flood } from './scenarios/flood.ts'
 import { introspection } from './scenarios/introspection.ts'
 import { memory } from './scenarios/memory.ts'
+import { assertions, assertionsRs256, dpop, mtls } from './scenarios/proofs.ts'
 import { families, refresh } from './scenarios/refresh.ts'
 import { restart } from './scenarios/restart.ts'
 import { start } from './scenarios/start.ts'
@@ -18,6 +19,10 @@ export const scenarios: readonly Scenario[] = [
   metadata,
   refresh,
   introspection,
+  assertions,
+  assertionsRs256,
+  dpop,
+  mtls,
   flood,
   enumeration,
   start,

@@ -106,7 +106,7 @@ async function readUrl(child: ChildProcess, complaints: () => string): Promise<s
   const lines = createInterface(child.stdout)
   return new Promise((resolve, reject) => {
     lines.on('line', (line) => {
-      const url = /listening on (http:\S+)/.exec(line)?.[1]
+      const url = /listening on (https?:\S+)/.exec(line)?.[1]
       if (url !== undefined) resolve(url)
     })
     child.once('error', reject)

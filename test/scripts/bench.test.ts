@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { exportPKCS8, generateKeyPair, jwtVerify } from 'jose'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { freshRequest, JwtPool, withJwt } from '../../scripts/bench/fresh-jwt.ts'
 import { compareRanks, median, quantile, randomFrom, shuffle, slope } from '../../scripts/bench/statistics.ts'
 import { cleanEnvironment, finish, root, temporaryFolder } from '../support/process.ts'
 
@@ -82,6 +84,43 @@ describe('the benchmark', () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr.trim()).toMatch(sentence)
     expect(stderr.trim().split('\n')).toHaveLength(1)
+  })
+})
+
+describe('its assertions and proofs', () => {
+  const request = { method: 'POST', path: '/token', headers: { accept: '*/*' }, body: 'scope=read' } as const
+  const header = { typ: 'dpop+jwt' }
+
+  it.each(['ES256', 'RS256'])('are signed with %s, and none is like another', async (alg) => {
+    const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true })
+    const claims = { sub: 'billing' }
+    const place = 'client_assertion'
+    const kind = {
+      place,
+      header: { ...header, alg },
+      claims,
+      lifetimeSeconds: 60,
+      privateKey: await exportPKCS8(privateKey),
+    } as const
+    const pool = new JwtPool(kind, 3)
+    // Two more than were made before.
+    const drawn = Array.from({ length: 5 }, () => pool.draw())
+    expect(pool.drawn).toBe(5)
+    const ids = await Promise.all(
+      drawn.map(async (jwt) => {
+        const { payload } = await jwtVerify(jwt, publicKey, { algorithms: [alg], typ: header.typ, maxTokenAge: 60 })
+        expect(payload).toMatchObject({ ...claims, exp: (payload.iat ?? 0) + 60 })
+        return payload.jti
+      }),
+    )
+    expect(new Set(ids).size).toBe(5)
+    expect(freshRequest({ request, fresh: kind }).body).toMatch(/^scope=read&client_assertion=eyJ[^&]+$/)
+  })
+
+  it('stand in the form or in a header, and leave the rest as it is', () => {
+    expect(withJwt(request, 'DPoP', 'eyJ')).toEqual({ ...request, headers: { accept: '*/*', DPoP: 'eyJ' } })
+    expect(withJwt(request, 'client_assertion', 'eyJ')).toEqual({ ...request, body: 'scope=read&client_assertion=eyJ' })
+    expect(freshRequest({ request })).toEqual(request)
   })
 })
 

@@ -1,4 +1,8 @@
-/** The least that a form POST can cost here: Hono reads and parses a form and answers a built JSON reply. */
+/**
+ * The least that a form POST can cost here: Hono reads and parses a form and answers a built JSON reply. Over TLS, with clients
+ * asked for certificates, when BENCH_TLS has the files (PEM, as JSON).
+ */
+import { createServer } from 'node:https'
 import { serve } from '@hono/node-server'
 import { Hono } from 'hono'
 
@@ -13,6 +17,9 @@ app.post('/token', async (context) => {
     headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
   })
 })
-serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, ({ port }) => {
-  process.stdout.write(`bare HTTP listening on http://127.0.0.1:${port}\n`)
+const { BENCH_TLS: files } = process.env
+const asked = { requestCert: true, rejectUnauthorized: false }
+const secure = files === undefined ? {} : { createServer, serverOptions: { ...JSON.parse(files), ...asked } }
+serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0, ...secure }, ({ port }) => {
+  process.stdout.write(`bare HTTP listening on ${files === undefined ? 'http' : 'https'}://127.0.0.1:${port}\n`)
 })

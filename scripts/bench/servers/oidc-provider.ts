@@ -3,11 +3,16 @@
  * does not store. `sqlite FILE`: opaque tokens, each a row that is durable before the reply. `opaque`: opaque tokens in memory, as
  * many as there are.
  *
+ * BENCH_CLIENT (JSON) is how the client is registered, when it has no secret or more than that. With BENCH_TLS (PEM, as JSON)
+ * it serves TLS and asks for certificates. With one of them everything is kept, so that no assertion or proof counts twice.
+ *
  * It gives refresh tokens to people alone; `POST /bench/refresh-token` makes one as if somebody had logged in.
  */
-import { randomUUID } from 'node:crypto'
+import { randomUUID, type X509Certificate } from 'node:crypto'
 import { createServer } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { exportJWK, generateKeyPair } from 'jose'
 import { Provider } from 'oidc-provider'
 import { sqliteAdapter } from './sqlite-adapter.ts'
@@ -48,16 +53,34 @@ async function freePort(): Promise<number> {
   return port
 }
 
+interface WithSocket {
+  readonly socket: TLSSocket
+}
+
+const certificateOf = ({ socket }: WithSocket): X509Certificate | undefined => socket.getPeerX509Certificate()
+
+/** As its documentation asks for, on connections that end here. */
+const mTLS = {
+  enabled: true,
+  certificateBoundAccessTokens: true,
+  tlsClientAuth: true,
+  getCertificate: certificateOf,
+  certificateAuthorized: ({ socket }: WithSocket) => socket.authorized,
+  certificateSubjectMatches: (context: WithSocket, property: string, expected: string) =>
+    property === 'tls_client_auth_san_dns' && certificateOf(context)?.subjectAltName === `DNS:${expected}`,
+}
+
+const { BENCH_CLIENT: registration, BENCH_SECRET: secret, BENCH_TLS: tlsFiles } = process.env
 const port = await freePort()
-const url = `http://127.0.0.1:${port}`
+const url = `${tlsFiles === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
 const provider = new Provider(url, {
   ...(kind === 'sqlite' ? { adapter: sqliteAdapter(argument) } : {}),
-  ...(kind === 'opaque' ? { adapter: MapAdapter } : {}),
+  ...(kind === 'opaque' || registration !== undefined ? { adapter: MapAdapter } : {}),
   jwks: { keys: [await makeKey('ES256'), await makeKey('RS256')] },
   clients: [
     {
       client_id: 'billing',
-      client_secret: process.env.BENCH_SECRET,
+      ...(registration === undefined ? { client_secret: secret } : JSON.parse(registration)),
       grant_types: ['client_credentials', 'refresh_token', 'authorization_code'],
       redirect_uris: ['https://billing.example.com/callback'],
       response_types: ['code'],
@@ -68,7 +91,10 @@ const provider = new Provider(url, {
   ttl: { ClientCredentials: 300, AccessToken: 300, RefreshToken: 86_400, Grant: 86_400 },
   rotateRefreshToken: true,
   findAccount: (_context: unknown, accountId: string) => ({ accountId, claims: () => ({ sub: accountId }) }),
+  ...(tlsFiles === undefined ? {} : { clientAuthMethods: ['tls_client_auth'] }),
   features: {
+    dPoP: { enabled: true },
+    ...(tlsFiles === undefined ? {} : { mTLS }),
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
     introspection: { enabled: true },
@@ -99,4 +125,9 @@ async function makeRefreshToken(): Promise<string> {
 }
 
 provider.on('server_error', (_context, error) => process.stderr.write(`oidc-provider: ${error.message}\n`))
-provider.listen(port, '127.0.0.1', () => process.stdout.write(`oidc-provider listening on ${url}\n`))
+const tell = (): void => void process.stdout.write(`oidc-provider listening on ${url}\n`)
+if (tlsFiles === undefined) provider.listen(port, '127.0.0.1', tell)
+else {
+  const files = { ...JSON.parse(tlsFiles), requestCert: true, rejectUnauthorized: false }
+  createTlsServer(files, provider.callback()).listen(port, '127.0.0.1', tell)
+}
