@@ -138,6 +138,9 @@ export class DocumentFetcher {
       outgoing.on('error', (cause) => {
         reject(new OutboundError(isConnected && !isSecure ? 'tls' : 'unreachable', { cause }))
       })
+      // A peer that switches to another protocol (101) is hung up on, with neither an answer nor an error: who waited for one
+      // would keep his slot for ever.
+      outgoing.once('close', () => reject(new OutboundError('unreachable')))
       outgoing.end()
     })
   }

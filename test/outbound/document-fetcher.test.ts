@@ -278,6 +278,16 @@ describe('S04 S06 what a request costs', () => {
     expect(outside.connections()).toBe(0)
   })
 
+  it('ends when the peer switches to another protocol, and leaves its slot to the next', async () => {
+    const outside = await startOutside((request, response) => {
+      if (outside.requests.length > 2) json(document)(request, response)
+      else request.socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n')
+    })
+    const fetcher = fetcherTo(outside, { slots: { running: 1, waiting: 0, hosts: 1 } })
+    for (let i = 0; i < 2; i += 1) expect(await failureOf(fetcher.fetch(keysUrl))).toBe('unreachable')
+    expect((await fetcher.fetch(keysUrl)).text).toBe('{"keys":[]}')
+  })
+
   it('ends when the fetcher is closed', async () => {
     const outside = await startOutside(() => {})
     const fetcher = fetcherTo(outside)
