@@ -87,6 +87,16 @@ export function testReplayStore(name: string, under: StoreUnderTest): void {
       clock.advance(-60)
     })
 
+    it('I17 I26 J24 nor where wall time has stepped back meanwhile: they are forgotten by the calendar', async () => {
+      const store = await create()
+      const late = [use('late')]
+      const sequence = await store.readRegistrySequence()
+      await store.noteRingMark({ highWater: clock.nowMilliseconds() + minute, running: 0, resets: 0 })
+      expect(await store.useOnce(late)).toBe('assertion')
+      expect(await store.recordIssuance(issuance(clock), sequence, { uses: late })).toBe('assertion_replayed')
+      expect(await store.recordIssuance(issuance(clock), sequence)).toBe('recorded')
+    })
+
     it('J24 are remembered until nobody would take them any more, and then forgotten in small batches', async () => {
       const store = await create()
       for (const jti of ['a', 'b', 'c']) await store.useOnce([use(jti)])

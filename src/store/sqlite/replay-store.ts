@@ -13,10 +13,14 @@ export interface Replays {
 
 export function createReplays({ sqlite, clock }: Connection): Replays {
   const find = sqlite.prepare('SELECT 1 FROM replay WHERE key = ?').pluck()
+  const calendar = sqlite.prepare('SELECT max(high_water) FROM ring_mark').pluck()
   const insert = sqlite.prepare('INSERT INTO replay (key, expires_at) VALUES (?, ?)')
   return {
     find: (uses) => {
-      const now = clock.nowMilliseconds()
+      if (uses.length === 0) return undefined
+      // Rows are forgotten by the calendar, which goes on where wall time steps back. What is stored of it is behind by less
+      // than rows are kept too long.
+      const now = Math.max(clock.nowMilliseconds(), Number(calendar.get() ?? 0))
       return uses.find(({ key, expiresAt }) => expiresAt <= now || find.get(key) !== undefined)?.kind
     },
     write: (uses) => {
