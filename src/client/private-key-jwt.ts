@@ -87,14 +87,15 @@ export async function proveByAssertion(
 
 /**
  * A store that was put back to an earlier state does not know what was used since. An assertion that may be from then may
- * have been used: its client makes a fresh one.
+ * have been used: its client makes a fresh one. It may have been dated by a clock that is ahead, so one of a minute after is
+ * the first that is surely not from before.
  *
  * @param since what is of after this moment is known, milliseconds since the epoch
  * @throws OAuthError `assertion_use_unknown`
  */
 export function requireKnownUse({ claims: { iat, exp = Number.POSITIVE_INFINITY } }: ParsedJwt, since: number): void {
   const madeAt = iat ?? exp - maxAssertionSeconds
-  if (madeAt * 1000 <= since) throw new OAuthError('assertion_use_unknown')
+  if ((madeAt - assertionSkewSeconds) * 1000 <= since) throw new OAuthError('assertion_use_unknown')
 }
 
 const types = [undefined, 'jwt', 'client-authentication+jwt', 'application/client-authentication+jwt']
