@@ -9,7 +9,15 @@ export function findProofFault({ authMethods, keys, assertionAlg }: ClientSettin
   if (authMethods.includes('private_key_jwt') && keys === undefined) {
     return 'private_key_jwt takes a key of the client: add `--jwks FILE` or `--jwks-uri URL`'
   }
+  if (authMethods.includes('self_signed_tls_client_auth') && !mayHaveCertificate(keys)) {
+    return 'self_signed_tls_client_auth takes a certificate of the client: add `--certificate FILE`, or `--jwks-uri URL` of a set that has it in x5c'
+  }
   return keys?.kind === 'inline' ? findKeyFault(keys, assertionAlg) : undefined
+}
+
+// What is fetched may have one; a file of bare keys never will.
+function mayHaveCertificate(keys: ClientKeys | undefined): boolean {
+  return keys?.kind === 'uri' || keys?.jwks.some(({ x5c }) => x5c !== undefined) === true
 }
 
 function findKeyFault(

@@ -1,3 +1,4 @@
+import { createPublicKey } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -126,6 +127,22 @@ describe('a client with self_signed_tls_client_auth', () => {
   it('is refused without a certificate, and a certificate without the method', async () => {
     expect(await refused(...create('x', ...own))).toMatch(/needs a certificate: add `--certificate FILE`/)
     expect(await refused(...create('x', '--certificate', 'own.crt'))).toMatch(/add `--auth-method self_signed/)
+  })
+
+  it('TLS-04 is refused where keys without a certificate would be all that it has, or nothing', async () => {
+    const { key } = identity
+    const jwk = createPublicKey(key).export({ format: 'jwk' })
+    writeFileSync(join(cwd, 'keys.json'), JSON.stringify({ keys: [{ ...jwk, kid: 'one', x5c: [identity.der] }] }))
+    await ok(...create('kept', ...own, '--certificate', 'own.crt'))
+    for (const args of [
+      create('bare', ...own, '--jwks', 'keys.json'),
+      ['client', 'update', 'kept', '--jwks', 'keys.json'],
+      ['client', 'update', 'kept', '--no-jwks'],
+    ]) {
+      const ended = await mayfly([...args, '--json'], { cwd, env })
+      expect(ended.code).not.toBe(0)
+      expect(ended.stderr).toMatch(/a certificate.*--certificate FILE/)
+    }
   })
 })
 

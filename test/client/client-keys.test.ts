@@ -40,6 +40,17 @@ describe('how a client proves itself', () => {
     ['by keys', { keys: inline(one, bare) }],
     ['by keys that it publishes', { keys: { kind: 'uri', uri: 'https://keys.example.test/' } }],
     ['by the algorithm of one of its keys', { keys: inline(one), assertionAlg: 'ES256' }],
+    [
+      'by a certificate that it publishes',
+      { authMethods: ['self_signed_tls_client_auth'], keys: { kind: 'uri', uri: 'https://keys.example.test/' } },
+    ],
+    [
+      'by a certificate, beside a key',
+      {
+        authMethods: ['self_signed_tls_client_auth'],
+        keys: { kind: 'inline', jwks: [one.publicKey.jwk, { ...bare.publicKey.jwk, x5c: ['MIIB'] }] },
+      },
+    ],
     ['by a secret', { authMethods: ['client_secret_basic'] }],
     ['by a secret, with keys for later', { authMethods: ['client_secret_basic'], keys: inline(one) }],
   ] as const)('may be %s', (_name, changes) => {
@@ -49,6 +60,12 @@ describe('how a client proves itself', () => {
   it.each([
     ['without a key', {}, /takes a key/],
     ['also without a key', { authMethods: ['client_secret_basic', 'private_key_jwt'] }, /takes a key/],
+    ['TLS-04 without a certificate', { authMethods: ['self_signed_tls_client_auth'] }, /takes a certificate/],
+    [
+      'TLS-04 by keys without a certificate',
+      { authMethods: ['self_signed_tls_client_auth'], keys: inline(one) },
+      /takes a certificate/,
+    ],
     ['by a set without keys', { keys: inline() }, /without a key/],
     ['J12 by two keys of one name', { keys: inline(one, makeTestKey('ES256', 'one')) }, /same kid/],
     ['J12 by two of one name and two types', { keys: inline(one, makeTestKey('Ed25519', 'one')) }, /same kid/],
