@@ -31,6 +31,10 @@ export interface Certificate extends CertificateNames {
 /** Larger ones are refused: no client needs it, and headers have their limit too. */
 export const maxCertificateBytes = 12 * 1024
 
+// Whoever connects chooses what stands in a certificate, and each part takes time. What lies inside of strings (extensions that
+// nobody looks into) is not taken apart at all.
+const limits = { maxNodes: 1_000, parseEmbedded: false }
+
 /** Extensions that are looked into. */
 export const extensionIds = {
   keyUsage: '2.5.29.15',
@@ -78,9 +82,7 @@ type Structure = Omit<Certificate, 'x509' | 'thumbprint' | 'der' | 'notBefore' |
 // Version and extensions are tagged by their context; serial number, algorithm, issuer, validity and subject come in this
 // order between them.
 function readStructure(der: Uint8Array): Structure {
-  const { result, offset } = fromBER(der)
-  if (offset !== der.length) throw new CertificateError('it is no certificate')
-  const parts = childrenOf(childrenOf(result)[0])
+  const parts = childrenOf(childrenOf(decode(der))[0])
   const [subject] = parts.filter((part) => !isContext(part)).slice(4)
   const tagged = parts.find((part) => isContext(part) && part.idBlock.tagNumber === 3)
   const extensions = tagged === undefined ? [] : childrenOf(childrenOf(tagged)[0]).map(readExtension)
@@ -88,7 +90,7 @@ function readStructure(der: Uint8Array): Structure {
     throw new CertificateError('an extension is repeated in it')
   const find = (id: string): BaseBlock | undefined => {
     const value = extensions.find((extension) => extension.id === id)?.value
-    return value === undefined ? undefined : fromBER(value).result
+    return value === undefined ? undefined : decode(value)
   }
   const usage = find(extensionIds.keyUsage)
   const constraints = find(extensionIds.basicConstraints)
@@ -101,6 +103,12 @@ function readStructure(der: Uint8Array): Structure {
     ...(usage === undefined ? {} : { keyUsage: contentOf(usage)[1] ?? 0 }),
     ...readPathLength(constraints),
   }
+}
+
+function decode(der: Uint8Array): BaseBlock {
+  const { result, offset } = fromBER(der, limits)
+  if (offset !== der.length) throw new CertificateError('it is no certificate')
+  return result
 }
 
 function childrenOf(block: BaseBlock | undefined): readonly BaseBlock[] {

@@ -200,6 +200,25 @@ describe('a certificate', () => {
     expect(() => readCertificate(Buffer.alloc(13 * 1024))).toThrow(/longer than 12 KiB/)
   })
 
+  // Whoever connects chooses what stands in it, and may send along five more.
+  it('costs no more when there are thousands of parts in an extension that nobody looks into', async () => {
+    const parts = Buffer.alloc(11_500, Buffer.from([4, 2, 5, 0]))
+    const value = Buffer.concat([Buffer.from([0x30, 0x82, parts.length >> 8, parts.length & 255]), parts])
+    const wide = await makeIdentity({ extensions: [new x509.Extension('1.2.3.4', false, value)] })
+    expect(read(wide).extensions).toContain('1.2.3.4')
+    const before = process.cpuUsage()
+    for (let i = 0; i < 20; i += 1) read(wide)
+    const { user, system } = process.cpuUsage(before)
+    expect((user + system) / 20_000).toBeLessThan(10)
+  })
+
+  it('is refused with more names than anybody has', async () => {
+    const named = (count: number) => makeIdentity({ dns: Array.from({ length: count }, (_, i) => `n${i}`) })
+    expect(read(await named(500)).dns).toHaveLength(500)
+    const many = await named(1_000)
+    expect(() => read(many)).toThrow(/it is no certificate/)
+  })
+
   it('is read or refused, and nothing else, whichever of its bytes is changed', async () => {
     const der = Buffer.from((await makeIdentity({ dns: ['a.test'], ips: ['192.0.2.1'] })).der, 'base64')
     for (let i = 0; i < der.length; i += 1) {
