@@ -53,6 +53,8 @@ export interface ProofTerms {
   readonly now: number
   /** Absent where there are no nonces; those of others are then ignored. */
   readonly nonces?: NonceTerms
+  /** Up to this moment nobody knows which proofs were used, for the store may have gone back. Milliseconds since the epoch. */
+  readonly usesUnknownUpTo?: number
   /** See `openProof`. */
   readonly takeKey?: TakeKey
   /** The access token that comes with it, at a service. */
@@ -107,13 +109,14 @@ export function openProof(proof: string, takeKey: TakeKey = parsePublicJwk): Ope
 /**
  * Whether a proof is good for a request, now.
  *
- * @throws OAuthError a reason of `invalid_dpop_proof`, or of `use_dpop_nonce` and then with a nonce
+ * @throws OAuthError a reason of `invalid_dpop_proof`, or of `use_dpop_nonce` and then with a nonce; `proof_use_unknown`
  * @see RFC 9449 section 4.3 (8) to (12)
  */
 export function judgeProof({ jkt, claims }: OpenedProof, terms: ProofTerms): VerifiedProof {
   requireTarget(claims, terms)
   const nonceEnd = judgeNonce(claims, terms)
   const until = requireDates(claims, terms, nonceEnd)
+  requireKnownUse(claims, terms, nonceEnd)
   requireToken(claims, terms)
   const use = makeReplayUse('proof', [jkt, claims.jti], until)
   return { jkt, use, ...followNonce(claims, terms) }
@@ -210,6 +213,17 @@ function requireDates(claims: ProofClaims, { nonces, now }: ProofTerms, nonceEnd
   }
   if (exp + ahead <= seconds || nbf - ahead > seconds) throw new OAuthError('proof_out_of_time')
   return Math.min((iat + past + 1) * 1000, nonceEnd ?? Number.POSITIVE_INFINITY)
+}
+
+// A proof was good for nothing before the earliest moment that its date allows, nor before its nonce was made. If that is of
+// after the store has gone back, it was not used before; else it may have been, and its client makes a fresh one.
+function requireKnownUse(
+  { iat }: ProofClaims,
+  { usesUnknownUpTo = Number.NEGATIVE_INFINITY }: ProofTerms,
+  nonceEnd = Number.NEGATIVE_INFINITY,
+): void {
+  const goodFrom = Math.max((iat - plainWindow.ahead) * 1000, nonceEnd - nonceLifeSeconds * 1000)
+  if (goodFrom <= usesUnknownUpTo) throw new OAuthError('proof_use_unknown')
 }
 
 function requireToken({ ath }: ProofClaims, { token }: ProofTerms): void {

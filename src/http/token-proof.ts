@@ -25,12 +25,12 @@ export interface ProofEndpoint {
  * are judged each time, for the key of the nonce may have been replaced. A proof that is left out must not turn a client whose
  * tokens shall be bound into one whose are not.
  *
- * @throws OAuthError a reason of `invalid_dpop_proof` or `use_dpop_nonce`
+ * @throws OAuthError a reason of `invalid_dpop_proof` or `use_dpop_nonce`, or `proof_use_unknown`
  */
 export function examineProof(
   { proofs, clock }: ProofEndpoint,
   { incoming }: RequestRecord,
-  { ring }: RegistryView,
+  { ring, tokensAfter }: RegistryView,
   facts: RequestFacts,
 ): VerifiedProof | undefined {
   const proof = takeProof(headerValues(incoming, 'dpop'))
@@ -40,7 +40,14 @@ export function examineProof(
   }
   const nonces: NonceTerms = { required: proofs.nonceRequired, keys: ring.nonceKeys }
   facts.proof ??= openProof(proof, proofs.takeKey)
-  return judgeProof(facts.proof, { method: 'POST', urls: proofs.urls, now: clock.nowMilliseconds(), nonces })
+  const terms = {
+    method: 'POST',
+    urls: proofs.urls,
+    now: clock.nowMilliseconds(),
+    usesUnknownUpTo: tokensAfter,
+    nonces,
+  }
+  return judgeProof(facts.proof, terms)
 }
 
 /** The next nonce, for a client that uses them (RFC 9449 section 8.2). */

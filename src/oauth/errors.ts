@@ -195,6 +195,7 @@ const refusals = {
   secret_check_busy: unavailable('overloaded, try again'),
   assertion_keys_busy: unavailable('overloaded, try again'),
   assertion_use_unknown: unavailable('storage was restored: try again with a fresh assertion'),
+  proof_use_unknown: unavailable('storage was restored: try again with a fresh DPoP proof'),
   registry_moving: unavailable('the registry is changing, try again'),
   clock_behind: unavailable('the clock of this server is behind, try again'),
   issuer_changed: unavailable('this server is no longer the issuer of its database'),

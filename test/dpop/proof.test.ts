@@ -362,6 +362,22 @@ describe('the use of a proof', () => {
   })
 })
 
+describe('a proof of before the store went back', () => {
+  const nonceStart = Math.floor(now / 60_000) * 60_000
+  const nonce = makeNonce(keys, now)
+
+  it.each<[string, NonNullable<ProofParts['claims']>, number, Partial<ProofTerms>]>([
+    ['by its date', {}, now - 10_000, {}],
+    ['dated ahead', { iat: seconds + 10 }, now, {}],
+    ['by the minute of its nonce', { nonce, iat: seconds - 200 }, nonceStart, optional],
+    ['by its date, whenever its nonce was made', { nonce }, Math.max(now - 10_000, nonceStart), required],
+  ])('I17 is not taken: %s', (_, claims, moment, terms) => {
+    const proof = made({ claims })
+    expect(reasonOf(proof, { ...terms, usesUnknownUpTo: moment })).toBe('proof_use_unknown')
+    expect(verify(proof, { ...terms, usesUnknownUpTo: moment - 1 }).jkt).toBe(key.jkt)
+  })
+})
+
 describe('a nonce in a proof', () => {
   const nonce = makeNonce(keys, now)
 

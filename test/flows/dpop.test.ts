@@ -344,6 +344,36 @@ describe('where a proof is for', () => {
 })
 
 describe('a proof that comes again', () => {
+  it.each(['optional', 'required'])(
+    'I17 F13 is not taken where the store has gone back and does not know of it, with nonces %s',
+    async (mode) => {
+      const { ask, prove, server, clock } = await startDpop({ env: { MAYFLY_DPOP_NONCE: mode } })
+      const askWithNonce = async () => {
+        const late = prove({ claims: { iat: clock.nowMilliseconds() / 1000 - 90 } })
+        const { headers } = await ask({}, { proof: late })
+        return prove({ claims: { nonce: headers.get('dpop-nonce') } })
+      }
+      // Dated as far ahead as one may be.
+      const iat = clock.nowMilliseconds() / 1000 + 10
+      const proofs = [await askWithNonce(), ...(mode === 'optional' ? [prove(), prove({ claims: { iat } })] : [])]
+      for (const proof of proofs) expect((await ask({}, { proof })).status).toBe(200)
+      expect(await server.store.pruneReplays(Number.MAX_SAFE_INTEGER, 100)).toBe(proofs.length)
+      await server.store.acceptAsPresent({ registry: 0, mark: 0, issuedUpTo: 0 }, 'cli:test')
+      for (const seconds of [3, 7]) {
+        clock.advance(seconds)
+        for (const proof of proofs) {
+          const replayed = await ask({}, { proof })
+          expect([replayed.status, replayed.json.error]).toEqual([503, 'temporarily_unavailable'])
+          expect(replayed.json.error_description).toBe('storage was restored: try again with a fresh DPoP proof')
+          expect(replayed.headers.get('retry-after')).toBe('1')
+        }
+      }
+      clock.advance(3)
+      const fresh = mode === 'optional' ? prove() : (clock.advance(60), await askWithNonce())
+      expect((await ask({}, { proof: fresh })).status).toBe(200)
+    },
+  )
+
   it('DP-14 C16 J21 is refused, however it is spelt, and so is one of the same key and jti', async () => {
     const { ask, prove, lastReason, issued, clock } = await startDpop()
     const proof = prove({ claims: { jti: 'once' } })

@@ -133,6 +133,7 @@ const faces: Readonly<Record<string, readonly Reason[]>> = {
     'secret_check_busy',
     'assertion_keys_busy',
     'assertion_use_unknown',
+    'proof_use_unknown',
     'registry_moving',
     'clock_behind',
     'issuer_changed',
