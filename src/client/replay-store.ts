@@ -10,6 +10,8 @@ export interface ReplayStore {
    * @throws StoreUnavailable and then none counts, or nobody knows
    */
   useOnce(uses: readonly ReplayUse[]): Promise<ReplayUse['kind'] | undefined>
+  /** As `useOnce` would answer now; nothing counts by it. @throws StoreUnavailable */
+  findUsed(uses: readonly ReplayUse[]): Promise<ReplayUse['kind'] | undefined>
   /** Deletes a small batch of what nobody would take any more at a moment. @returns how many. @throws StoreUnavailable */
   pruneReplays(before: number, limit: number): Promise<number>
 }

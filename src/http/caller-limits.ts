@@ -139,8 +139,8 @@ export class CallerLimits {
 
   // Whoever sends again what a client has signed is not that client: he must not use up its requests, nor hear of them.
   async #takeRequestBack(facts: RequestFacts): Promise<void> {
-    const { attempt, client } = facts
-    if (attempt === undefined || client === undefined) return
+    const { attempt, client, isCounted } = facts
+    if (attempt === undefined || client === undefined || isCounted !== true) return
     await this.#requests[attempt.route]?.takeBack(client.client.clientId)
     delete facts.limit
   }

@@ -22,7 +22,7 @@ import type { RequestRecord } from './request.ts'
 export interface CallerEndpoint extends ProofTools {
   readonly issuer: string
   readonly secretUse: SecretUse
-  readonly replays: Pick<ReplayStore, 'useOnce'>
+  readonly replays: Pick<ReplayStore, 'useOnce' | 'findUsed'>
   readonly limits: CallerLimits
 }
 
@@ -58,7 +58,8 @@ export function readClaim({ incoming }: RequestRecord, form: Parameters, facts: 
 /**
  * Who is asking, by one view of the registry.
  *
- * @throws OAuthError as `authenticateClient` does, or `issuer_changed`, `too_many_requests`; StoreUnavailable
+ * @throws OAuthError as `authenticateClient` does, or `issuer_changed`, `assertion_replayed`, `too_many_requests`;
+ *   StoreUnavailable
  */
 export async function authenticateCaller(
   endpoint: CallerEndpoint,
@@ -69,8 +70,17 @@ export async function authenticateCaller(
   requireIssuer(view, endpoint.issuer)
   const authenticated = await authenticateClient(claim, view, endpoint)
   facts.client = authenticated
+  await requireUnused(endpoint, facts)
   await endpoint.limits.noteProof(facts)
   return authenticated
+}
+
+// Before the request counts as one of its client: of many that are sent again at a time, or above the limit, each would else
+// hold or keep a place that is the client's. Whether the statements are the first is for the commit to say.
+async function requireUnused({ replays }: CallerEndpoint, { client, isSpent }: RequestFacts): Promise<void> {
+  if (client === undefined || client.uses.length === 0 || isSpent) return
+  const replayed = await replays.findUsed(client.uses)
+  if (replayed !== undefined) throw new OAuthError(`${replayed}_replayed`)
 }
 
 /** Another process may have accepted another issuer for this database; tokens of the old one must end then. @throws OAuthError `issuer_changed` */

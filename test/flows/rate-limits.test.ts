@@ -348,6 +348,24 @@ describe('assertions', () => {
     }
     expect((await ask(maker.form())).headers.get('ratelimit')).toBe('"requests";r=1;t=60')
   })
+
+  it('I18 that are sent again, many at a time or above the limit, use up none either', async () => {
+    const { ask, maker } = await start({ MAYFLY_RATE_LIMIT_PER_CLIENT: '3' })
+    const captured = maker.form()
+    expect((await ask(captured)).status).toBe(200)
+    const sendAgain = async () => {
+      const replies = await Promise.all(Array.from({ length: 20 }, () => ask(captured)))
+      for (const { json } of replies) expect(json.error).toBe('invalid_client')
+    }
+    await sendAgain()
+    for (const left of [1, 0]) {
+      const reply = await ask(maker.form())
+      expect([reply.status, reply.headers.get('ratelimit')]).toEqual([200, `"requests";r=${left};t=60`])
+    }
+    await sendAgain()
+    expect((await ask(maker.form())).json.error_description).toMatch(/^too many requests of this client/)
+    await sendAgain()
+  })
 })
 
 describe('requests of a client', () => {

@@ -35,6 +35,15 @@ export function testReplayStore(name: string, under: StoreUnderTest): void {
       expect(await store.useOnce([use('one', 'proof')])).toBe('proof')
     })
 
+    it('are told without counting', async () => {
+      const store = await create()
+      const later = use('one')
+      expect(await store.findUsed([later])).toBeUndefined()
+      expect(await store.useOnce([later])).toBeUndefined()
+      expect(await store.findUsed([use('two', 'proof'), later])).toBe('assertion')
+      expect(await store.useOnce([use('two', 'proof')])).toBeUndefined()
+    })
+
     it('count all together or not at all', async () => {
       const store = await create()
       await store.useOnce([use('old')])

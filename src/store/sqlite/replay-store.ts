@@ -1,9 +1,9 @@
 import type { ReplayStore } from '../../client/replay-store.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { ReplayUse } from '../../oauth/replay.ts'
-import type { Connection } from './connection.ts'
+import { type Connection, read } from './connection.ts'
 
-/** Statements that count once, inside an act: the write lock is held, and nobody comes between the look and the rows. */
+/** Statements that count once. Inside an act the write lock is held, and nobody comes between the look and the rows. */
 export interface Replays {
   /** The kind of one that has counted, or is over: it may have counted and been forgotten while its process was paused. */
   find(uses: readonly ReplayUse[]): ReplayUse['kind'] | undefined
@@ -47,6 +47,7 @@ export function createReplayStore(connection: Connection): ReplayStore {
           return replayed
         },
       }),
+    findUsed: (uses) => read(() => replays.find(uses)),
     pruneReplays: (before, limit) => acts.submit({ single: true, run: () => prune.run(before, limit).changes }),
   }
 }
