@@ -9,7 +9,7 @@ import { jwk } from 'hono/jwk'
 const issuer = process.env.ISSUER ?? 'http://127.0.0.1:8080'
 const audience = process.env.AUDIENCE ?? 'https://api.example.com'
 
-const app = new Hono<{ Variables: { jwtPayload: { scope?: string } } }>()
+const app = new Hono<{ Variables: { jwtPayload: { scope?: string; cnf?: object } } }>()
 app.use(
   jwk({
     jwks_uri: `${issuer}/.well-known/jwks.json`,
@@ -18,7 +18,9 @@ app.use(
   }),
 )
 app.get('/', (context) => {
-  const { scope } = context.get('jwtPayload')
+  const { scope, cnf } = context.get('jwtPayload')
+  // Bound to a key or a certificate, which nobody here asks for: a copy must not pass without it.
+  if (cnf !== undefined) return context.body(null, 401)
   return (scope ?? '').split(' ').includes('invoices:read') ? context.json({ invoices: [] }) : context.body(null, 403)
 })
 

@@ -20,6 +20,8 @@ async function scopesOf(authorization: string | undefined): Promise<readonly str
       complete: true,
     })
     if (header.typ !== 'at+jwt' || typeof payload === 'string') return undefined
+    // Bound to a key or a certificate, which nobody here asks for: a copy must not pass without it.
+    if ('cnf' in payload) return undefined
     return String(payload.scope ?? '').split(' ')
   } catch {
     return undefined

@@ -17,6 +17,8 @@ async function scopesOf(authorization: string | undefined): Promise<readonly str
       algorithms: ['ES256', 'RS256'],
       requiredClaims: ['sub', 'client_id', 'iat', 'exp', 'jti'],
     })
+    // Bound to a key or a certificate, which nobody here asks for: a copy must not pass without it.
+    if ('cnf' in payload) return undefined
     return String(payload.scope ?? '').split(' ')
   } catch {
     return undefined

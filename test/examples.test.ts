@@ -5,11 +5,13 @@ import { createInterface } from 'node:readline'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { makeTestKey, type TestKey } from './support/assertion.ts'
 import { cleanEnvironment, type Finished, finish, root, temporaryFolder } from './support/process.ts'
+import { makeProof, makeProofKey } from './support/proof.ts'
 import {
   addClient,
   addKeyClient,
   addResource,
   getToken,
+  requestToken,
   startTestServer,
   type TestClient,
   type TestServer,
@@ -176,6 +178,20 @@ describe.each(hereServices ?? [])('the example $file', (service) => {
       expect((await ask(`Bearer ${token}`)).status, token).toBe(401)
     expect((await ask(reader.basic)).status).toBe(401)
     expect((await ask()).status).toBe(401)
+  }, 180_000)
+})
+
+describe.each(hereServices ?? [])('the example $file', (service) => {
+  it('C14 turns away a token that is bound to a key, for it looks at no proof', async () => {
+    const { server, reader } = await startScene()
+    const url = await startService(service, server.issuer)
+    const proof = makeProof(makeProofKey(), `${server.issuer}/token`, Date.now())
+    const form = { grant_type: 'client_credentials' }
+    const { json } = await requestToken(server, form, { authorization: reader.basic, dpop: proof })
+    expect(json.token_type).toBe('DPoP')
+    const token = String(json.access_token)
+    for (const authorization of [`Bearer ${token}`, `DPoP ${token}`])
+      expect((await fetch(url, { headers: { authorization, dpop: proof } })).status).toBe(401)
   }, 180_000)
 })
 
