@@ -11,12 +11,15 @@ export interface ForwardedRequest {
 /** Finds out which request a proxy asks about; `undefined` when it has not said so, or is not believed. */
 export type ForwardedRequestOf = (incoming: IncomingMessage) => ForwardedRequest | undefined
 
-/** By name, what a value may be. A list in one of them is what several hops have written: nobody can tell which is right. */
+/**
+ * By name, what a value may be. A list in one of them is what several hops have written: nobody can tell which is right. A path
+ * and a query may have commas of their own (RFC 3986 section 3.3); what could begin another URI behind one makes it a list.
+ */
 const forms = {
   'x-forwarded-method': /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$/,
   'x-forwarded-proto': /^https?$/,
   'x-forwarded-host': /^[A-Za-z0-9.~_%:[\]-]+$/,
-  'x-forwarded-uri': /^\/[^\s,]*$/,
+  'x-forwarded-uri': /^\/(?:[^\s,]|,(?!\/|https?:))*$/i,
 } as const
 
 /**

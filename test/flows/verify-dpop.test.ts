@@ -63,6 +63,13 @@ describe('GET /verify for a bound token', () => {
     expect(post.status).toBe(200)
   })
 
+  it('knows a path and a query with commas, which are no list', async () => {
+    const { verify, proveUse } = await start()
+    const htu = `${service}/invoices/1,2`
+    for (const uri of ['/invoices/1,2', '/invoices/1,2?fields=id,total,', '/invoices/1,2?,'])
+      expect((await verify({ dpop: proveUse({ claims: { htu } }), 'x-forwarded-uri': uri })).status, uri).toBe(200)
+  })
+
   it('takes the scheme in any case', async () => {
     const { verify, token } = await start()
     expect((await verify({ authorization: `dpop ${token}` })).status).toBe(200)
@@ -248,6 +255,9 @@ describe('what a proxy says of a request', () => {
     { 'x-forwarded-uri': 'invoices' },
     { 'x-forwarded-uri': '@evil.test/' },
     { 'x-forwarded-uri': '/invoices, /other' },
+    { 'x-forwarded-uri': '/invoices?,/other' },
+    { 'x-forwarded-uri': `/invoices?,${service}/other` },
+    { 'x-forwarded-uri': '/invoices?, other' },
     { 'x-forwarded-uri': `${service}/invoices` },
   ])('is not believed as %j', async (headers) => {
     const { verify } = await start()
