@@ -1,26 +1,35 @@
-import type { Change } from '../../audit/event.ts'
-import type { Client, ClientSecret, ClientSettings, SecretFacts } from '../../client/client.ts'
-import { maxSecretsPerClient } from '../../client/client.ts'
+import type { Client, ClientSettings, SecretFacts } from '../../client/client.ts'
 import type { SecretId } from '../../client/client-secret.ts'
 import type { ClientChanges, ClientStore, ExpiringSecret, NewSecret, Offboarding } from '../../client/client-store.ts'
-import { formatCost, isSameCost, parseArgonHash } from '../../client/imported-secret.ts'
 import { ownProofs } from '../../client/own-proofs.ts'
-import { findProofFault } from '../../client/proof-rules.ts'
-import { RegistryError } from '../../lib/store-error.ts'
-import { isAuthMethod } from '../../oauth/auth-method.ts'
-import { isGrantType } from '../../oauth/grant-type.ts'
-import { changeProof, emptiedProof, proofColumnsOf, toProof, withoutKeys } from './client-proof.ts'
-import { parseStrings } from './columns.ts'
+import { withoutKeys } from '../rows/client-proof.ts'
+import {
+  type ClientTargets,
+  changeSettings,
+  changesProof,
+  emptiedClient,
+  expiryDetail,
+  isLastSecret,
+  requireCost,
+  requireProof,
+  requireScopes,
+  secretAdded,
+  secretsToForget,
+  takenClientId,
+  toClient,
+  toClientColumns,
+  toSecret,
+  toSecretRow,
+  unknownClient,
+  unknownSecret,
+} from '../rows/client-rows.ts'
+import { parseStrings } from '../rows/columns.ts'
+import { unknownResource } from '../rows/resource-rows.ts'
 import { type Changed, type Connection, read } from './connection.ts'
-import { and, asc, eq, gt, isNull, lt, ne, or, sql } from './drizzle.ts'
-import { unknownResource } from './resource-store.ts'
+import { and, asc, eq, gt, inArray, isNull, lt, ne, or, sql } from './drizzle.ts'
 import { client, clientAudience, clientHour, clientIntrospects, clientSecret, resource } from './schema.ts'
 
-const deadMilliseconds = 90 * 86_400_000
-
 type Row = typeof client.$inferSelect
-type SecretRow = typeof clientSecret.$inferSelect
-type Targets = Pick<ClientSettings, 'audiences' | 'introspects'>
 
 export function createClientStore(connection: Connection): ClientStore {
   const { db, clock, acts } = connection
@@ -41,6 +50,12 @@ export function createClientStore(connection: Connection): ClientStore {
     .from(clientSecret)
     .where(eq(clientSecret.clientId, placeholder('clientId')))
     .orderBy(asc(clientSecret.createdAt), asc(clientSecret.secretId))
+    .prepare()
+  const findImported = db
+    .select({ argon2id: clientSecret.argon2id })
+    .from(clientSecret)
+    .where(sql`${clientSecret.argon2id} IS NOT NULL`)
+    .limit(1)
     .prepare()
   const noteUse = db
     .update(clientSecret)
@@ -79,8 +94,7 @@ export function createClientStore(connection: Connection): ClientStore {
       .limit(limit)
       .all()
       .map(({ secretId, clientId, expiresAt }) => {
-        const others = secretsOf.all({ clientId }).filter((other) => other.secretId !== secretId)
-        const isLast = others.every((other) => other.expiresAt !== null && other.expiresAt <= (expiresAt ?? 0))
+        const isLast = isLastSecret({ secretId, expiresAt }, secretsOf.all({ clientId }))
         // The query leaves out what has no end.
         return { clientId, secretId: secretId as SecretId, expiresAt: expiresAt ?? 0, isLast }
       })
@@ -92,13 +106,11 @@ export function createClientStore(connection: Connection): ClientStore {
 
   const get = (clientId: string): Client => {
     const found = find(clientId)
-    if (found === undefined) {
-      throw new RegistryError('unknown', `there is no client ${clientId}: \`mayfly client list\` shows what there is`)
-    }
+    if (found === undefined) throw unknownClient(clientId)
     return found
   }
 
-  const writeTargets = (clientId: string, { audiences, introspects = [] }: Targets): void => {
+  const writeTargets = (clientId: string, { audiences, introspects = [] }: ClientTargets): void => {
     for (const [table, uris] of [
       [clientAudience, audiences],
       [clientIntrospects, introspects],
@@ -111,8 +123,7 @@ export function createClientStore(connection: Connection): ClientStore {
     }
   }
 
-  // Whoever registers a client shall hear at once of an audience or scope that can never be granted.
-  const checkTargets = ({ audiences, introspects = [] }: Targets, scopes: readonly string[]): void => {
+  const checkTargets = ({ audiences, introspects = [] }: ClientTargets, scopes: readonly string[]): void => {
     const getScopes = (uri: string): readonly string[] => {
       const row = db.select().from(resource).where(eq(resource.uri, uri)).get()
       if (row === undefined) throw unknownResource(uri)
@@ -120,46 +131,24 @@ export function createClientStore(connection: Connection): ClientStore {
     }
     const defined = new Set(audiences.flatMap(getScopes))
     introspects.forEach(getScopes)
-    const unknown = scopes.find((scope) => !defined.has(scope))
-    if (unknown === undefined) return
-    const first = audiences[0] ?? 'URI'
-    throw new RegistryError(
-      'invalid',
-      `no audience of the client defines the scope ${unknown}: \`mayfly resource update ${first} --scope "…"\` replaces the scopes of a resource`,
-    )
+    requireScopes(scopes, defined, audiences)
   }
 
   const writeSecret = (clientId: string, secret: NewSecret): void => {
-    if (secret.kind === 'imported') checkCost(connection, secret.argon2id)
+    if (secret.kind === 'imported') requireCost(findImported.get()?.argon2id, secret.argon2id)
     db.insert(clientSecret)
-      .values({
-        secretId: secret.secretId,
-        clientId,
-        sha256: secret.kind === 'generated' ? Buffer.from(secret.sha256) : null,
-        argon2id: secret.kind === 'imported' ? secret.argon2id : null,
-        createdAt: clock.nowMilliseconds(),
-        expiresAt: secret.expiresAt ?? null,
-      })
+      .values(toSecretRow(clientId, secret, clock.nowMilliseconds()))
       .run()
   }
 
   const create = (clientId: string, settings: ClientSettings, secret: NewSecret | undefined): Changed<Client> => {
     const row = byId.get({ clientId })
-    if (row?.status === 'deleted')
-      throw new RegistryError(
-        'exists',
-        `client ${clientId} was deleted, and an id is never given again: choose another with \`--client-id\``,
-      )
-    if (row !== undefined)
-      throw new RegistryError(
-        'exists',
-        `client ${clientId} exists already: choose another name or \`--client-id\`, or change it with \`mayfly client update\``,
-      )
+    if (row !== undefined) throw takenClientId(clientId, row.status)
     checkTargets(settings, settings.scopes)
-    checkProof(settings)
+    requireProof(settings)
     const now = clock.nowMilliseconds()
     db.insert(client)
-      .values({ ...columnsOf(settings), clientId, status: 'active', createdAt: now, updatedAt: now })
+      .values({ ...toClientColumns(settings), clientId, status: 'active', createdAt: now, updatedAt: now })
       .run()
     writeTargets(clientId, settings)
     if (secret !== undefined) writeSecret(clientId, secret)
@@ -174,27 +163,15 @@ export function createClientStore(connection: Connection): ClientStore {
 
   const update = (clientId: string, changes: ClientChanges): Changed<Client> => {
     const current = get(clientId)
-    const { alsoAccept = [], ...named } = changes
-    const { accessTokenTtlSeconds, authMethods, ...rest } = { ...current, ...named }
-    const registered = alsoAccept.length > 0 ? authMethods.slice(0, 1) : authMethods
-    const settings: ClientSettings = {
-      name: rest.name,
-      grantTypes: rest.grantTypes,
-      scopes: rest.scopes,
-      audiences: rest.audiences,
-      introspects: rest.introspects,
-      ...changeProof(current, changes),
-      authMethods: [...new Set([...registered, ...alsoAccept])],
-      ...(accessTokenTtlSeconds === null || accessTokenTtlSeconds === undefined ? {} : { accessTokenTtlSeconds }),
-    }
+    const settings = changeSettings(current, changes)
     // Only what is new: a scope that its resource has given up meanwhile is never granted, and must not stand in the way.
     checkTargets(
       settings,
       settings.scopes.filter((scope) => !current.scopes.includes(scope)),
     )
-    if (proofNames.some((name) => changes[name] !== undefined)) checkProof(settings)
+    if (changesProof(changes)) requireProof(settings)
     db.update(client)
-      .set({ ...columnsOf(settings), updatedAt: clock.nowMilliseconds() })
+      .set({ ...toClientColumns(settings), updatedAt: clock.nowMilliseconds() })
       .where(eq(client.clientId, clientId))
       .run()
     writeTargets(clientId, settings)
@@ -249,7 +226,7 @@ export function createClientStore(connection: Connection): ClientStore {
     writeTargets(clientId, { audiences: [] })
     const now = clock.nowMilliseconds()
     db.update(client)
-      .set({ ...emptied, status: 'deleted', updatedAt: now, ...endTokens(clientId) })
+      .set({ ...emptiedClient, status: 'deleted', updatedAt: now, ...endTokens(clientId) })
       .where(eq(client.clientId, clientId))
       .run()
     const detail = { secrets: current.secrets.map((secret) => secret.secretId) }
@@ -263,17 +240,8 @@ export function createClientStore(connection: Connection): ClientStore {
   const createSecret = (clientId: string, secret: NewSecret): Changed<SecretFacts> => {
     const { secrets } = get(clientId)
     const now = clock.nowMilliseconds()
-    const live = secrets.filter((other) => other.expiresAt === undefined || other.expiresAt > now)
-    if (live.length >= maxSecretsPerClient) {
-      throw new RegistryError(
-        'limit',
-        `client ${clientId} has ${live.length} live secrets, and no more are possible: \`mayfly secret revoke\` ends one`,
-      )
-    }
-    dropDead(
-      secrets.filter((other) => !live.includes(other)),
-      now,
-    )
+    const forgotten = secretsToForget(clientId, secrets, now)
+    db.delete(clientSecret).where(inArray(clientSecret.secretId, forgotten)).run()
     writeSecret(clientId, secret)
     const created = secretsOf.all({ clientId }).find((row) => row.secretId === secret.secretId)
     if (created === undefined) throw new Error('a secret that was just written is not there')
@@ -284,22 +252,8 @@ export function createClientStore(connection: Connection): ClientStore {
     }
   }
 
-  // Expired secrets stay a while, so that a refusal can still say why; not for ever, and not many.
-  const dropDead = (dead: readonly ClientSecret[], now: number): void => {
-    const newestFirst = dead.toSorted((a, b) => (b.expiresAt ?? 0) - (a.expiresAt ?? 0))
-    newestFirst.forEach(({ secretId, expiresAt }, i) => {
-      if (i < maxSecretsPerClient && now - (expiresAt ?? 0) < deadMilliseconds) return
-      db.delete(clientSecret).where(eq(clientSecret.secretId, secretId)).run()
-    })
-  }
-
   const revokeSecret = (clientId: string, secretId: SecretId): Changed<void> => {
-    if (!get(clientId).secrets.some((secret) => secret.secretId === secretId)) {
-      throw new RegistryError(
-        'unknown',
-        `client ${clientId} has no secret ${secretId}: \`mayfly secret list ${clientId}\` shows what it has`,
-      )
-    }
+    if (!get(clientId).secrets.some((secret) => secret.secretId === secretId)) throw unknownSecret(clientId, secretId)
     db.delete(clientSecret).where(eq(clientSecret.secretId, secretId)).run()
     return { value: undefined, events: [{ type: 'secret.revoked', clientId, secretId }] }
   }
@@ -339,94 +293,4 @@ export function createClientStore(connection: Connection): ClientStore {
         },
       }),
   }
-}
-
-// What an offboarded client lacks must not stand in the way of a change that has nothing to do with it.
-const proofNames = ['authMethods', 'alsoAccept', 'keys', 'assertionAlg'] as const
-
-function checkProof(settings: ClientSettings): void {
-  const fault = findProofFault(settings)
-  if (fault !== undefined) throw new RegistryError('invalid', fault)
-}
-
-// All imported secrets of a store cost the same to check, or the time of a refusal would tell clients apart.
-function checkCost({ db }: Connection, argon2id: string): void {
-  const other = db
-    .select({ argon2id: clientSecret.argon2id })
-    .from(clientSecret)
-    .where(sql`${clientSecret.argon2id} IS NOT NULL`)
-    .limit(1)
-    .get()
-  const present = parseArgonHash(other?.argon2id ?? '')
-  const added = parseArgonHash(argon2id)
-  if (added === undefined) throw new RegistryError('invalid', 'the hash is not argon2id in PHC form')
-  if (present === undefined || isSameCost(present, added)) return
-  throw new RegistryError(
-    'invalid',
-    `imported secrets of one database all cost the same to check, so that a refusal tells nothing: they have ${formatCost(present)}, this one ${formatCost(added)}. Import the secret itself with \`--secret-stdin\`, or let Mayfly generate one`,
-  )
-}
-
-function secretAdded(clientId: string, secret: NewSecret): Change & { detail?: { expiresAt: number } } {
-  const type = secret.kind === 'imported' ? 'secret.imported' : 'secret.created'
-  return { type, clientId, secretId: secret.secretId, ...expiryDetail(secret) }
-}
-
-function expiryDetail(secret: NewSecret): { detail?: { expiresAt: number } } {
-  return secret.expiresAt === undefined ? {} : { detail: { expiresAt: secret.expiresAt } }
-}
-
-const emptied = {
-  name: '',
-  grantTypes: '[]',
-  authMethods: '[]',
-  scopes: '[]',
-  accessTokenTtlSeconds: null,
-  ...emptiedProof,
-} as const
-
-function columnsOf(settings: ClientSettings) {
-  return {
-    name: settings.name,
-    grantTypes: JSON.stringify(settings.grantTypes),
-    authMethods: JSON.stringify(settings.authMethods),
-    scopes: JSON.stringify(settings.scopes),
-    accessTokenTtlSeconds: settings.accessTokenTtlSeconds ?? null,
-    ...proofColumnsOf(settings),
-  }
-}
-
-function toClient(row: Row, lists: Pick<Client, 'audiences' | 'introspects' | 'secrets'>): Client {
-  return {
-    clientId: row.clientId,
-    name: row.name,
-    // Whatever is not active does not get in.
-    status: row.status === 'active' ? 'active' : 'disabled',
-    grantTypes: parseStrings(row.grantTypes).filter(isGrantType),
-    authMethods: parseStrings(row.authMethods).filter(isAuthMethod),
-    scopes: parseStrings(row.scopes),
-    ...lists,
-    createdAt: row.createdAt,
-    updatedAt: row.updatedAt,
-    ...(row.accessTokenTtlSeconds === null ? {} : { accessTokenTtlSeconds: row.accessTokenTtlSeconds }),
-    ...(row.disabledAt === null ? {} : { disabledAt: row.disabledAt }),
-    ...(row.tokensAfter === null ? {} : { tokensAfter: row.tokensAfter }),
-    ...toProof(row),
-  }
-}
-
-function toSecret(row: SecretRow): ClientSecret {
-  const facts: SecretFacts = {
-    secretId: toSecretId(row.secretId),
-    createdAt: row.createdAt,
-    ...(row.expiresAt === null ? {} : { expiresAt: row.expiresAt }),
-    ...(row.lastUsedAt === null ? {} : { lastUsedAt: row.lastUsedAt }),
-  }
-  if (row.argon2id !== null) return { ...facts, kind: 'imported', argon2id: row.argon2id }
-  if (row.sha256 !== null) return { ...facts, kind: 'generated', sha256: row.sha256 }
-  throw new Error('a secret without a hash')
-}
-
-function toSecretId(text: string): SecretId {
-  return `sec_${text.replace(/^sec_/, '')}`
 }

@@ -1,5 +1,3 @@
-import { z } from 'zod/mini'
-import type { Change, ChangeRecord } from '../../audit/event.ts'
 import type {
   FirstKeys,
   KeyMaterial,
@@ -10,55 +8,24 @@ import type {
 } from '../../key/key-store.ts'
 import type { RingMark, RingMoment } from '../../key/ring-clock.ts'
 import type { WrappedRootKey } from '../../key/root-key.ts'
-import { isSigningAlg } from '../../key/signer.ts'
-import {
-  isPublished,
-  KeyMaterialError,
-  type KeyState,
-  keyStates,
-  type PublicJwk,
-  type SigningKeyFacts,
-  type StoredSigningKey,
-} from '../../key/signing-key.ts'
 import { nodeSkewMilliseconds } from '../../token/mark-store.ts'
+import {
+  erasedHalf,
+  falseIfMoved,
+  haveSameVersions,
+  type KeyEvent,
+  keyEventOf,
+  lateMilliseconds,
+  momentOf,
+  publishedStates,
+  RingMoved,
+  toKeyFacts,
+  toKeyRow,
+  toSigningKey,
+} from '../rows/key-rows.ts'
 import { type Changed, type Connection, read } from './connection.ts'
 import { and, asc, eq, inArray, notInArray, sql } from './drizzle.ts'
 import { installation, ringMark, rootKey, signingKey } from './schema.ts'
-
-type Row = typeof signingKey.$inferSelect
-
-type Event = Change & Pick<ChangeRecord, 'detail'>
-
-const published = keyStates.filter(isPublished)
-
-// SQLite's empty blob: the private half of a key that will never sign again is no longer there.
-const erased = Buffer.alloc(0)
-
-// A process may be paused for an hour between looking at its clocks and its act. What begins with the act would then be
-// dated an hour before, and be over an hour too soon. Less than a second is in `propagationSeconds`.
-const lateMilliseconds = 1_000
-
-/** Somebody else changed the ring first: what this change did so far is undone. */
-class RingMoved extends Error {
-  constructor() {
-    super('the ring moved')
-    this.name = 'RingMoved'
-  }
-}
-
-const members = { kid: z.string(), use: z.literal('sig') }
-// Strict: a private member in a published key would be served to the world.
-const publicJwk = z.union([
-  z.strictObject({
-    ...members,
-    kty: z.literal('EC'),
-    alg: z.literal('ES256'),
-    crv: z.literal('P-256'),
-    x: z.string(),
-    y: z.string(),
-  }),
-  z.strictObject({ ...members, kty: z.literal('RSA'), alg: z.literal('RS256'), n: z.string(), e: z.string() }),
-])
 
 export function createKeyStore(connection: Connection): KeyStore {
   const { db, acts, clock } = connection
@@ -68,7 +35,7 @@ export function createKeyStore(connection: Connection): KeyStore {
   const selectPublished = db
     .select()
     .from(signingKey)
-    .where(inArray(signingKey.state, published))
+    .where(inArray(signingKey.state, publishedStates))
     .orderBy(asc(signingKey.createdAt), asc(signingKey.kid))
     .prepare()
 
@@ -95,7 +62,7 @@ export function createKeyStore(connection: Connection): KeyStore {
         .values({ version, wrapped: Buffer.from(wrapped), createdAt })
         .run()
     }
-    for (const key of keys.signingKeys) db.insert(signingKey).values(toRow(key)).run()
+    for (const key of keys.signingKeys) db.insert(signingKey).values(toKeyRow(key)).run()
     // A first start whose clock is far ahead must not look right to those who come after.
     const highWater = Math.max(0, ...keys.signingKeys.map((key) => key.publishedAt))
     raiseMark({ highWater, running: 0, resets: readMark().resets })
@@ -112,21 +79,21 @@ export function createKeyStore(connection: Connection): KeyStore {
     }
   }
 
-  const move = ({ kid, from, to }: RingChange['moves'][number], at: RingMoment, { reason }: RingChange): Event => {
+  const move = ({ kid, from, to }: RingChange['moves'][number], at: RingMoment, { reason }: RingChange): KeyEvent => {
     const { changes } = db
       .update(signingKey)
       .set({ state: to, ...momentOf(to, at) })
       .where(and(eq(signingKey.kid, kid), eq(signingKey.state, from)))
       .run()
     if (changes !== 1) throw new RingMoved()
-    return { type: eventOf[to], kid, detail: { from, reason } }
+    return { type: keyEventOf[to], kid, detail: { from, reason } }
   }
 
   const add = (
     key: RingChange['adds'][number],
     at: RingMoment,
     { timing, reason, cachedSeconds, maxAgeSeconds }: RingChange & { cachedSeconds: number; maxAgeSeconds: number },
-  ): Event => {
+  ): KeyEvent => {
     const { kid, alg, state } = key
     if (
       db
@@ -137,7 +104,7 @@ export function createKeyStore(connection: Connection): KeyStore {
     ) {
       throw new RingMoved()
     }
-    const row = toRow({
+    const row = toKeyRow({
       ...key,
       createdAt: at.now,
       publishedAt: at.now,
@@ -148,7 +115,7 @@ export function createKeyStore(connection: Connection): KeyStore {
       ...(state === 'active' ? { activatedAt: at.now } : {}),
     })
     db.insert(signingKey).values(row).run()
-    return { type: eventOf[state], kid, detail: { alg, reason } }
+    return { type: keyEventOf[state], kid, detail: { alg, reason } }
   }
 
   const changeRing = (asked: RingChange, since: number): Changed<boolean> => {
@@ -196,7 +163,7 @@ export function createKeyStore(connection: Connection): KeyStore {
   const rememberTiming = (timing: RememberedTiming): Changed<undefined> => {
     const { accessTokenMaxTtlSeconds: ttl, jwksMaxAgeSeconds: age } = timing
     const short = selectPublished.all().filter((key) => key.maxTtlSeconds < ttl || key.maxAgeSeconds < age)
-    const events = short.map((key): Event => {
+    const events = short.map((key): KeyEvent => {
       const maxTtlSeconds = Math.max(key.maxTtlSeconds, ttl)
       const maxAgeSeconds = Math.max(key.maxAgeSeconds, age)
       db.update(signingKey).set({ maxTtlSeconds, maxAgeSeconds }).where(eq(signingKey.kid, key.kid)).run()
@@ -216,7 +183,7 @@ export function createKeyStore(connection: Connection): KeyStore {
         rotationRequestedAt: sql`min(${signingKey.rotationRequestedAt}, ${now})`,
         retiringAt: sql`min(${signingKey.retiringAt}, ${now})`,
       })
-      .where(inArray(signingKey.state, published))
+      .where(inArray(signingKey.state, publishedStates))
       .run()
     db.update(ringMark)
       .set({ highWater: now, resets: sql`${ringMark.resets} + 1` })
@@ -230,11 +197,14 @@ export function createKeyStore(connection: Connection): KeyStore {
 
   const areStored = (roots: readonly WrappedRootKey[]): boolean => {
     const stored = selectRoots.all()
-    return areSame(stored, roots) && stored.every(({ wrapped }, i) => wrapped.equals(roots[i]?.wrapped ?? erased))
+    return (
+      haveSameVersions(stored, roots) &&
+      stored.every(({ wrapped }, i) => wrapped.equals(roots[i]?.wrapped ?? erasedHalf))
+    )
   }
 
   const rewrap = ({ from, to }: Record<'from' | 'to', readonly WrappedRootKey[]>): Changed<boolean> => {
-    if (!areStored(from) || !areSame(from, to)) return { value: false, events: [] }
+    if (!areStored(from) || !haveSameVersions(from, to)) return { value: false, events: [] }
     for (const { version, wrapped } of to) {
       db.update(rootKey)
         .set({ wrapped: Buffer.from(wrapped) })
@@ -277,7 +247,7 @@ export function createKeyStore(connection: Connection): KeyStore {
           .from(signingKey)
           .orderBy(asc(signingKey.createdAt), asc(signingKey.kid))
           .all()
-          .map((row) => toFacts(row)),
+          .map((row) => toKeyFacts(row)),
       ),
     claimKeys: (keys, by) => connection.change(by, () => claim(keys)),
     changeRing: (change, by) => {
@@ -300,86 +270,4 @@ export function createKeyStore(connection: Connection): KeyStore {
     rewrapRoots: (change, by) => connection.change(by, () => rewrap(change)),
     replaceRoot: (change, by) => connection.change(by, () => replaceRoot(change)),
   }
-}
-
-const eventOf = {
-  staged: 'key.staged',
-  active: 'key.activated',
-  retiring: 'key.retiring',
-  retired: 'key.retired',
-  compromised: 'key.compromised',
-} as const satisfies Record<KeyState, Change['type']>
-
-function momentOf(state: KeyState, { now, running, wall }: RingMoment): Partial<typeof signingKey.$inferInsert> {
-  switch (state) {
-    case 'staged':
-      return { publishedAt: now, publishedRunning: running }
-    case 'active':
-      return { activatedAt: now, rotationRequestedAt: null }
-    case 'retiring':
-      // While the wall clock stands ahead of the calendar, tokens are dated by it.
-      return { retiringAt: Math.max(now, wall), retiringRunning: running }
-    case 'retired':
-      return { retiredAt: now, encryptedPrivateKey: erased }
-    case 'compromised':
-      return { compromisedAt: now, encryptedPrivateKey: erased }
-  }
-}
-
-function areSame(some: readonly WrappedRootKey[], others: readonly WrappedRootKey[]): boolean {
-  return some.map(({ version }) => version).join() === others.map(({ version }) => version).join()
-}
-
-function falseIfMoved(error: unknown): false {
-  if (error instanceof RingMoved) return false
-  throw error
-}
-
-function toRow(
-  key: StoredSigningKey | (RingChange['adds'][number] & Omit<SigningKeyFacts, 'state'>),
-): typeof signingKey.$inferInsert {
-  return {
-    ...key,
-    publicJwk: JSON.stringify(key.publicJwk),
-    encryptedPrivateKey: Buffer.from(key.encryptedPrivateKey),
-  }
-}
-
-function toSigningKey(row: Row): StoredSigningKey {
-  return { ...toFacts(row), encryptedPrivateKey: row.encryptedPrivateKey, rootVersion: row.rootVersion }
-}
-
-function toFacts(row: Row): SigningKeyFacts {
-  const parsed = parsePublicJwk(row)
-  if (
-    parsed === undefined ||
-    !isSigningAlg(row.alg) ||
-    !isKeyState(row.state) ||
-    parsed.alg !== row.alg ||
-    parsed.kid !== row.kid
-  ) {
-    throw new KeyMaterialError(
-      `signing key ${row.kid} in the database is damaged: put back the newest file that \`mayfly db backup\` wrote`,
-    )
-  }
-  const { publicJwk: _, encryptedPrivateKey: __, rootVersion: ___, alg: ____, state: _____, ...rest } = row
-  const known = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null))
-  return {
-    ...(known as Omit<SigningKeyFacts, 'alg' | 'state' | 'publicJwk'>),
-    alg: row.alg,
-    state: row.state,
-    publicJwk: parsed,
-  }
-}
-
-function parsePublicJwk(row: typeof signingKey.$inferSelect): PublicJwk | undefined {
-  try {
-    return publicJwk.parse(JSON.parse(row.publicJwk))
-  } catch {
-    return undefined
-  }
-}
-
-function isKeyState(text: string): text is KeyState {
-  return (keyStates as readonly string[]).includes(text)
 }

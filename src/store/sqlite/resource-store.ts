@@ -1,13 +1,10 @@
-import { isSigningAlg } from '../../key/signer.ts'
 import { RegistryError } from '../../lib/store-error.ts'
 import type { Resource, ResourceSettings } from '../../resource/resource.ts'
 import type { ResourceStore } from '../../resource/resource-store.ts'
-import { parseStrings } from './columns.ts'
+import { resourceInUse, toResource, toResourceRow, unknownResource } from '../rows/resource-rows.ts'
 import { type Changed, type Connection, read } from './connection.ts'
 import { and, asc, eq, ne, sql } from './drizzle.ts'
 import { client, clientAudience, clientIntrospects, resource } from './schema.ts'
-
-type Row = typeof resource.$inferSelect
 
 export function createResourceStore(connection: Connection): ResourceStore {
   const { db, clock } = connection
@@ -33,7 +30,7 @@ export function createResourceStore(connection: Connection): ResourceStore {
       throw new RegistryError('exists', `resource ${uri} exists already: \`mayfly resource update\` changes it`)
     const now = clock.nowMilliseconds()
     const created: Resource = { uri, ...settings, createdAt: now, updatedAt: now }
-    db.insert(resource).values(toRow(created)).run()
+    db.insert(resource).values(toResourceRow(created)).run()
     return { value: created, events: [{ type: 'resource.created', resource: uri, detail: { ...settings } }] }
   }
 
@@ -41,7 +38,7 @@ export function createResourceStore(connection: Connection): ResourceStore {
     const current = get(uri)
     const merged = Object.entries({ ...current, ...changes }).filter(([, value]) => value !== null)
     const updated = { ...(Object.fromEntries(merged) as unknown as Resource), updatedAt: clock.nowMilliseconds() }
-    db.update(resource).set(toRow(updated)).where(eq(resource.uri, uri)).run()
+    db.update(resource).set(toResourceRow(updated)).where(eq(resource.uri, uri)).run()
     return { value: updated, events: [{ type: 'resource.updated', resource: uri, detail: { ...changes } }] }
   }
 
@@ -57,7 +54,7 @@ export function createResourceStore(connection: Connection): ResourceStore {
         .limit(6)
         .all()
       if (users.length > 0)
-        throw inUse(
+        throw resourceInUse(
           uri,
           table === clientAudience ? 'an audience of' : 'introspected by',
           users.map((user) => user.clientId),
@@ -77,45 +74,5 @@ export function createResourceStore(connection: Connection): ResourceStore {
     createResource: (uri, settings, by) => connection.change(by, () => create(uri, settings)),
     updateResource: (uri, changes, by) => connection.change(by, () => update(uri, changes)),
     deleteResource: (uri, by) => connection.change(by, () => remove(uri)),
-  }
-}
-
-/** The refusal that names the command which would have made the resource. */
-export function unknownResource(uri: string): RegistryError {
-  return new RegistryError(
-    'unknown',
-    `there is no resource ${uri}: \`mayfly resource create ${uri}\` makes it, \`mayfly resource list\` shows what there is`,
-  )
-}
-
-function inUse(uri: string, how: string, clients: readonly string[]): RegistryError {
-  const named = clients.slice(0, 5).join(', ') + (clients.length > 5 ? ' and others' : '')
-  return new RegistryError(
-    'in_use',
-    `resource ${uri} is ${how} ${named}: give them others with \`mayfly client update\`, or delete them, first`,
-  )
-}
-
-function toRow(value: Resource): Row {
-  return {
-    uri: value.uri,
-    name: value.name ?? null,
-    scopes: JSON.stringify(value.scopes),
-    alg: value.alg ?? null,
-    accessTokenTtlSeconds: value.accessTokenTtlSeconds ?? null,
-    createdAt: value.createdAt,
-    updatedAt: value.updatedAt,
-  }
-}
-
-function toResource(row: Row): Resource {
-  return {
-    uri: row.uri,
-    scopes: parseStrings(row.scopes),
-    createdAt: row.createdAt,
-    updatedAt: row.updatedAt,
-    ...(row.name === null ? {} : { name: row.name }),
-    ...(row.alg !== null && isSigningAlg(row.alg) ? { alg: row.alg } : {}),
-    ...(row.accessTokenTtlSeconds === null ? {} : { accessTokenTtlSeconds: row.accessTokenTtlSeconds }),
   }
 }

@@ -1,13 +1,11 @@
 import type { IssuanceRecord } from '../../audit/event.ts'
-import { isSecretId } from '../../client/client-secret.ts'
 import { ulidCeiling, ulidFloor, ulidMilliseconds } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
-import { formatConfirmation } from '../../oauth/confirmation.ts'
 import type { ReplayUse } from '../../oauth/replay.ts'
 import type { FamilyChange } from '../../token/family-store.ts'
 import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
 import type { RecordOutcome, TokenStore } from '../../token/token-store.ts'
-import { parseConfirmation } from './columns.ts'
+import { toIssuanceRecord, toIssuanceValues } from '../rows/issuance-rows.ts'
 import { type Connection, read } from './connection.ts'
 import { eq, sql } from './drizzle.ts'
 import { createFamilyChanges } from './family-store.ts'
@@ -68,7 +66,7 @@ export function createTokenStore(connection: Connection): TokenStore {
           if (change !== undefined && !changeFamily(change, record.jti)) return 'moved'
           replays.write(uses)
           hourly.add(record.clientId, tokensPerHour)
-          const { changes } = insert.run(...toValues(record, change))
+          const { changes } = insert.run(...toIssuanceValues(record, change))
           // Somebody's trigger may have swallowed it.
           if (changes !== 1) throw new StoreUnavailable('the record of a token was not written')
           return 'recorded'
@@ -102,56 +100,4 @@ function isSingle(change: FamilyChange | undefined, uses: readonly ReplayUse[]):
 interface LiveRow {
   readonly count: number
   readonly last: number | null
-}
-
-function toValues(record: IssuanceRecord, change: FamilyChange | undefined): (string | number | null)[] {
-  const {
-    jti,
-    clientId,
-    subject,
-    grantType,
-    secretId,
-    credentialId = '',
-    audience,
-    scope = null,
-    kid,
-    expiresAt,
-    requestId,
-    address,
-    familyId = null,
-    refreshGeneration = null,
-    confirmation,
-  } = record
-  const other = subject === clientId ? null : subject
-  const previousJti = change?.kind === 'rotate' ? (change.lastJti ?? null) : null
-  const family = [familyId, refreshGeneration, formatConfirmation(confirmation) ?? null, previousJti]
-  return [
-    jti,
-    clientId,
-    other,
-    grantType,
-    secretId ?? credentialId,
-    audience,
-    scope,
-    kid,
-    expiresAt,
-    requestId,
-    address,
-    ...family,
-  ]
-}
-
-export function toIssuanceRecord(row: typeof issuance.$inferSelect): IssuanceRecord {
-  const { subject, scope, requestId, familyId, refreshGeneration, secretId, confirmation, ...others } = row
-  const { previousJti: _, ...rest } = others
-  return {
-    ...rest,
-    requestId: `req_${requestId.replace(/^req_/, '')}`,
-    subject: subject ?? row.clientId,
-    ...(scope === null ? {} : { scope }),
-    ...(familyId === null ? {} : { familyId }),
-    ...(refreshGeneration === null ? {} : { refreshGeneration }),
-    ...(isSecretId(secretId) ? { secretId } : { credentialId: secretId }),
-    ...parseConfirmation(confirmation),
-  }
 }

@@ -3,7 +3,7 @@ import { z } from 'zod/mini'
 import { type ClientJwk, type ClientProofSettings, type ClientSettings, tlsSubjectKinds } from '../../client/client.ts'
 import type { ClientProofChanges } from '../../client/client-store.ts'
 import { isForeignAlg } from '../../oauth/public-jwk.ts'
-import type { client } from './schema.ts'
+import type { client } from '../sqlite/schema.ts'
 
 type Row = typeof client.$inferSelect
 type ProofColumns = Pick<
