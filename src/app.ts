@@ -36,7 +36,7 @@ import { WitnessUnavailable } from './lib/store-error.ts'
 import { DocumentFetcher, type FetcherOptions } from './outbound/document-fetcher.ts'
 import { RemoteKeys } from './outbound/remote-keys.ts'
 import { Registry } from './registry/registry.ts'
-import { openStore } from './store/open-store.ts'
+import { openStoreAt } from './store/open-store.ts'
 import { type Store, StoreOpenError } from './store/store.ts'
 import { ForgeryAlarm } from './token/forgery-alarm.ts'
 import { TokenIssuer } from './token/issue.ts'
@@ -124,7 +124,7 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
   const clock = options.clock ?? systemClock
   const tls = await openTlsFiles(settings)
   const events: Parts['events'] = { failing: false, witnessFailing: false }
-  const store = openStore(settings.databasePath, {
+  const store = await openStoreAt(settings, {
     create: true,
     examine: true,
     clock,

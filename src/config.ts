@@ -11,6 +11,7 @@ import { z } from 'zod/mini'
 import { type SigningAlg, signingAlgs } from './key/signer.ts'
 import { type KeyTiming, propagationSeconds } from './key/timing.ts'
 import { formatDuration, parseDuration } from './lib/duration.ts'
+import { Secret } from './lib/secret.ts'
 import { type LimitMode, limitModes } from './oauth/rate-limit.ts'
 
 const label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?'
@@ -33,7 +34,10 @@ export interface Settings {
   readonly issuer: string | undefined
   readonly host: string
   readonly port: number
+  /** The SQLite file; for PostgreSQL its URL without password and parameters. */
   readonly databasePath: string
+  /** Only for PostgreSQL, and then it is this that is opened. */
+  readonly postgresUrl?: Secret
   readonly masterKeyFile: string
   readonly witnessFile: string
   readonly signingAlg: SigningAlg
@@ -170,9 +174,9 @@ const settings = {
   databaseUrl: {
     variable: 'MAYFLY_DATABASE_URL',
     default: 'file:data/mayfly.db',
-    takes: 'file: and a path',
+    takes: 'file: and a path, or postgres://USER:PASSWORD@HOST:PORT/DATABASE',
     meaning:
-      'The SQLite database; a relative path starts in the current folder. `MAYFLY_DATABASE_URL_FILE` names a file that holds the URL instead.',
+      'The SQLite database, a relative path starts in the current folder; or the PostgreSQL database, which several machines can share ([PostgreSQL](postgresql.md)). `MAYFLY_DATABASE_URL_FILE` names a file that holds the URL instead.',
     schema: check((value) => /^file:(?!\/\/(?!\/))./.test(value) && !value.includes('\0')),
   },
   masterKeyFile: {
@@ -415,7 +419,7 @@ export function parseSettings(environment: Environment, folder: string): Setting
     issuer: getOptional(settings.issuer),
     host: get(settings.host),
     port: get(settings.port),
-    databasePath: databasePath(environment, folder),
+    ...findDatabase(environment, folder),
     masterKeyFile,
     witnessFile: resolve(folder, getOptional(settings.witnessFile) ?? defaultWitnessFile(masterKeyFile)),
     signingAlg: get(settings.signingAlg),
@@ -473,19 +477,37 @@ function quote(value: string, maxLength = 120): string {
   )
 }
 
-function databasePath(environment: Environment, folder: string): string {
+function findDatabase(environment: Environment, folder: string): Pick<Settings, 'databasePath' | 'postgresUrl'> {
   const { MAYFLY_DATABASE_URL: url, MAYFLY_DATABASE_URL_FILE: file } = environment
   if (url && file) {
     throw new ConfigError('MAYFLY_DATABASE_URL and MAYFLY_DATABASE_URL_FILE are both set: keep one of them')
   }
   const variable = file ? 'MAYFLY_DATABASE_URL_FILE' : 'MAYFLY_DATABASE_URL'
   const value = file ? readUrlFile(resolve(folder, file)) : url || settings.databaseUrl.default
-  if (/^postgres(?:ql)?:/.test(value)) {
-    throw new ConfigError(`${variable} names a PostgreSQL database: this version takes file: and a path`)
-  }
+  if (/^postgres(?:ql)?:/i.test(value)) return findPostgres(value, variable)
   const parsed = z.safeParse(settings.databaseUrl.schema, value)
   if (!parsed.success) throw new ConfigError(`${variable} is ${quote(value)}: it takes ${settings.databaseUrl.takes}`)
-  return resolve(folder, value.replace(/^file:(?:\/\/(?=\/))?/, ''))
+  return { databasePath: resolve(folder, value.replace(/^file:(?:\/\/(?=\/))?/, '')) }
+}
+
+// A URL that cannot be taken apart may hold its password anywhere, so nothing of it is shown.
+function findPostgres(value: string, variable: string): Pick<Settings, 'databasePath' | 'postgresUrl'> {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  if (url === undefined || url.hostname === '' || !isDecodable(value) || !/^\/[^/@:\s]+$/.test(url.pathname)) {
+    throw new ConfigError(
+      `${variable} names a PostgreSQL database and cannot be taken apart: it takes ${settings.databaseUrl.takes}, with what is no letter or digit in user and password written as %XX`,
+    )
+  }
+  const user = url.username === '' ? '' : `${url.username}@`
+  return { databasePath: `${url.protocol}//${user}${url.host}${url.pathname}`, postgresUrl: new Secret(value) }
+}
+
+function isDecodable(value: string): boolean {
+  try {
+    return !/[\0\s]/.test(value) && decodeURIComponent(value) !== ''
+  } catch {
+    return false
+  }
 }
 
 function readUrlFile(path: string): string {

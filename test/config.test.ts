@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
@@ -195,7 +196,7 @@ describe('settings', () => {
   )
 
   it('never repeat the password of a URL', () => {
-    for (const url of ['postgres://u:hunter2@db/x', 'mysql://u:hunter2@db/x', 'file://u:hunter2@db/x']) {
+    for (const url of ['postgres://u:hunter2@db', 'mysql://u:hunter2@db/x', 'file://u:hunter2@db/x']) {
       expect(sentenceOf({ MAYFLY_DATABASE_URL: url })).not.toContain('hunter2')
     }
     expect(sentenceOf({ MAYFLY_ISSUER: 'https://u:hunter2@t.test' })).not.toContain('hunter2')
@@ -364,9 +365,14 @@ describe('loopback', () => {
 
 describe('a password in a setting', () => {
   it.each([
-    ['MAYFLY_DATABASE_URL', 'postgres://mayfly:hunter2@db.internal/mayfly'],
-    ['MAYFLY_DATABASE_URL', 'postgresql://mayfly:hunter2@db.internal/mayfly'],
-    ['MAYFLY_DATABASE_URL', 'POSTGRES://mayfly:hunter2@db.internal/mayfly'],
+    ['MAYFLY_DATABASE_URL', 'postgres://mayfly:hunter2@db.internal'],
+    ['MAYFLY_DATABASE_URL', 'postgres://mayfly:p/hunter2@db.internal/mayfly'],
+    ['MAYFLY_DATABASE_URL', 'postgres://mayfly:5/hunter2@db.internal'],
+    ['MAYFLY_DATABASE_URL', 'postgres://mayfly:p?hunter2@db.internal/mayfly'],
+    ['MAYFLY_DATABASE_URL', 'postgres://mayfly:p#hunter2@db.internal/mayfly'],
+    ['MAYFLY_DATABASE_URL', 'postgres://mayfly:p%hunter2@db.internal/mayfly'],
+    ['MAYFLY_DATABASE_URL', 'postgresql:///mayfly?user=mayfly&password=hunter2'],
+    ['MAYFLY_DATABASE_URL', 'POSTGRES:mayfly:hunter2'],
     ['MAYFLY_DATABASE_URL', ' postgres://mayfly:hunter2@db.internal/mayfly'],
     ['MAYFLY_DATABASE_URL', 'mysql://mayfly:hunter2@db.internal/mayfly'],
     ['MAYFLY_DATABASE_URL', 'mysql://mayfly:p@hunter2@db.internal/mayfly'],
@@ -380,7 +386,7 @@ describe('a password in a setting', () => {
 
   it('is not told again when the URL came from a file', () => {
     const where = temporaryFolder()
-    writeFileSync(join(where, 'url'), 'postgres://mayfly:hunter2@db.internal/mayfly\n')
+    writeFileSync(join(where, 'url'), 'postgres://mayfly:hunter2@db.internal\n')
     expect(refusalOf({ MAYFLY_DATABASE_URL_FILE: 'url' }, where)).not.toContain('hunter2')
   })
 })
@@ -397,14 +403,30 @@ describe('the database', () => {
     expect(parse({ MAYFLY_DATABASE_URL: url }).databasePath).toBe(path)
   })
 
-  it.each(['postgres://db.internal/mayfly', 'postgresql://db.internal/mayfly'])(
-    'is refused when it is PostgreSQL, as %s is',
-    (url) => {
-      expect(refusalOf({ MAYFLY_DATABASE_URL: url })).toMatch(
-        /^MAYFLY_DATABASE_URL names a PostgreSQL database: .*file:/,
-      )
-    },
-  )
+  it.each([
+    ['postgres://mayfly:hunter2@db.internal/mayfly', 'postgres://mayfly@db.internal/mayfly'],
+    ['POSTGRESQL://mayfly:hunter2@[::1]:5433/m', 'postgresql://mayfly@[::1]:5433/m'],
+    ['postgres://db/m?password=hunter2&sslmode=verify-full', 'postgres://db/m'],
+    ['postgres://u%40x:hunter2%40%2F@db/m', 'postgres://u%40x@db/m'],
+  ])('of %s is PostgreSQL, and shown without its password', (url, shown) => {
+    const settings = parse({ MAYFLY_DATABASE_URL: url })
+    expect(settings.databasePath).toBe(shown)
+    expect(settings.postgresUrl?.reveal()).toBe(url)
+    expect(`${JSON.stringify(settings)} ${inspect(settings)}`).not.toContain('hunter2')
+  })
+
+  it.each([
+    'postgres:db/mayfly',
+    'postgres://db',
+    'postgres://db/',
+    'postgres:///m',
+    'postgres://d b/m',
+    'postgres://db/a/b',
+  ])('is refused when it is PostgreSQL and cannot be taken apart, as %s cannot', (url) => {
+    expect(refusalOf({ MAYFLY_DATABASE_URL: url })).toMatch(
+      /^MAYFLY_DATABASE_URL names a PostgreSQL database and cannot be taken apart: it takes file: and a path, or postgres:/,
+    )
+  })
 
   it('is named by a file when that is set, without the line break at its end', () => {
     const where = temporaryFolder()

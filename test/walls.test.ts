@@ -54,6 +54,7 @@ const forbidden: readonly [string, string][] = [
   ['src/token', "import 'hono'"],
   ['src/http', "import 'better-sqlite3'"],
   ['src/client', "import 'drizzle-orm'"],
+  ['src/registry', "import 'pg'"],
   ['src/token', "import '../app.ts'"],
   ['src/key', "import '../config.ts'"],
 ]

@@ -100,7 +100,7 @@ async function execute(command: Command, args: readonly string[], options: Optio
   } catch (error) {
     if (!(error instanceof StoreUnavailable)) throw error
     const { explainFailure } = await import('../store/open-store.ts')
-    throw explainFailure(error, context.settings.databasePath)
+    throw explainFailure(error, context.settings)
   } finally {
     for (const store of opened) await store.close()
   }
@@ -122,9 +122,9 @@ function createContext(command: Command, options: OptionValues, opened: Store[])
     readStdin: () => readStdin(),
     confirm: (question) => confirm(question, command.destroys === true && options.yes !== true),
     openStore: async ({ create } = { create: false }) => {
-      const { openStore } = await import('../store/open-store.ts')
+      const { openStoreAt } = await import('../store/open-store.ts')
       const witness = { file: settings.witnessFile, tolerant: !changes(command, options) }
-      const store = openStore(settings.databasePath, { create, examine: false, witness })
+      const store = await openStoreAt(settings, { create, examine: false, witness })
       opened.push(store)
       if (store.doubt !== undefined) note(harmless(asCalled(`Warning: ${store.doubt}`)))
       return store

@@ -8,6 +8,9 @@ import { type Command, type CommandContext, CommandFailure, type Printed, UsageE
 import { printObject, timestamp } from './print.ts'
 import { type Review, reviewStore } from './restore-review.ts'
 
+const restoreByPostgres =
+  'a PostgreSQL database is put back by PostgreSQL: stop all servers, run `pg_restore --clean --if-exists --dbname=URL FILE`, then accept it with `mayfly db restore --accept-current`'
+
 const none: Sequences = { registry: 0, mark: 0 }
 
 export const dbRestore: Command = {
@@ -28,6 +31,7 @@ export const dbRestore: Command = {
     if ((file !== undefined) === (options.acceptCurrent === true)) {
       throw new UsageError('db restore takes the path of a backup, or --accept-current, and one of them alone')
     }
+    if (file !== undefined && context.settings.postgresUrl !== undefined) throw new CommandFailure(restoreByPostgres)
     // A witness that cannot be read must be dealt with before anything is done.
     const { readWitness } = await import('../store/witness.ts')
     const remembered = readWitness(context.settings.witnessFile) ?? new Map<string, Remembered>()
@@ -59,10 +63,11 @@ async function restore(context: CommandContext, file: string, remembered: Witnes
 }
 
 async function acceptCurrent(context: CommandContext, remembered: WitnessRecord): Promise<Printed> {
-  const { openStore } = await import('../store/open-store.ts')
-  const { databasePath, witnessFile } = context.settings
+  const { openStoreAt } = await import('../store/open-store.ts')
+  const { databasePath, postgresUrl, witnessFile } = context.settings
   const witness = { file: witnessFile, tolerant: true }
-  const store = openStore(databasePath, { create: existsSync(databasePath), examine: true, exclusive: true, witness })
+  const create = postgresUrl !== undefined || existsSync(databasePath)
+  const store = await openStoreAt(context.settings, { create, examine: true, exclusive: true, witness })
   try {
     const storeId = await requireKey(context, store)
     await context.confirm(`Accept ${databasePath} as it is? Every token and refresh token of before ends.`)

@@ -248,8 +248,13 @@ export async function checkSize(context: CommandContext, { store }: RingView): P
   const projected = (usage.issuancesSince * usage.bytesPerIssuance * retention) / daySeconds
   const growth = Math.max(0, projected - usage.issuances * usage.bytesPerIssuance)
   const pace = `${usage.issuancesSince} tokens in the last day; records of ${formatSpan(retention)} will take ${formatBytes(projected)}`
-  const room = `the database has ${formatBytes(usage.bytes)}, its disk ${formatBytes(usage.freeBytes)} left`
-  if (growth * 1.5 > usage.freeBytes) {
+  const { freeBytes = Number.POSITIVE_INFINITY } = usage
+  const left =
+    usage.freeBytes === undefined
+      ? 'room on its server cannot be seen from here'
+      : `its disk ${formatBytes(freeBytes)} left`
+  const room = `the database has ${formatBytes(usage.bytes)}, ${left}`
+  if (growth * 1.5 > freeBytes) {
     return [
       {
         check: 'size',

@@ -53,7 +53,7 @@ function catchSignals(log: ReturnType<typeof createLogger>): Promise<void> {
   })
 }
 
-function devSettings(settings: Settings, folder: string): Settings {
+function devSettings({ postgresUrl: _, ...settings }: Settings, folder: string): Settings {
   const masterKeyFile = join(folder, 'master.key')
   const witnessFile = defaultWitnessFile(masterKeyFile)
   return { ...settings, databasePath: join(folder, 'mayfly.db'), masterKeyFile, witnessFile }

@@ -9,8 +9,10 @@
  *   no     yes    the file is lost, or not mounted    refused: a new key would silently replace the ring
  *
  * Two processes that start at once both make what is missing; the file's link and the store's claim each have one
- * winner, and the loser uses what the winner made.
+ * winner, and the loser uses what the winner made. Where they have no folder in common the loser cannot: there is one root
+ * for all, and whoever has not its master key says that it needs it, and leaves none behind that opens nothing.
  */
+import { rmSync } from 'node:fs'
 import type { Clock } from '../lib/clock.ts'
 import { makeUlid } from '../lib/id.ts'
 import type { FirstKeys, KeyMaterial, KeyStore, RememberedTiming } from './key-store.ts'
@@ -50,7 +52,7 @@ export async function provisionKeys(
   const storeId = makeUlid(clock.nowMilliseconds())
   const madeKeys = await store.claimKeys(await makeFirstKeys(storeId, masterKey, timing, clock), 'server')
   const claimed = madeKeys ? undefined : await store.readKeys()
-  if (claimed !== undefined) checkMasterKey(masterKey, claimed, masterKeyPath)
+  if (claimed !== undefined) checkClaimed(masterKey, claimed, masterKeyPath, present === undefined)
   return { masterKey, madeKeys, madeMasterKey: present === undefined }
 }
 
@@ -66,7 +68,7 @@ export function checkMasterKey(
 ): MasterKey {
   if (master === undefined) {
     throw new KeyMaterialError(
-      `the master key ${path} is missing, and the database was made with one: put it back from your backup, or point MAYFLY_MASTER_KEY_FILE at it`,
+      `the master key ${path} is missing, and the database was made with one: put it back from your backup, or from another node of this database, or point MAYFLY_MASTER_KEY_FILE at it`,
     )
   }
   try {
@@ -78,6 +80,19 @@ export function checkMasterKey(
     )
   }
   return master
+}
+
+function checkClaimed(master: MasterKey, claimed: KeyMaterial, path: string, isNew: boolean): void {
+  try {
+    checkMasterKey(master, claimed, path)
+  } catch (cause) {
+    if (!isNew) throw cause
+    rmSync(path, { force: true })
+    throw new KeyMaterialError(
+      `another node has claimed the database meanwhile, with a master key of its own: copy that to ${path}, for this user alone, and start again`,
+      { cause },
+    )
+  }
 }
 
 // The first key of each ring signs at once, for nobody has cached anything yet; behind it stands a staged one, so that

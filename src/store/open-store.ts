@@ -1,5 +1,7 @@
 import { type Clock, systemClock } from '../lib/clock.ts'
+import type { Secret } from '../lib/secret.ts'
 import { type StoreUnavailable, WitnessUnavailable } from '../lib/store-error.ts'
+import { explainDatabase } from './postgres/location.ts'
 import type { WitnessOptions } from './sqlite/guard.ts'
 import { toOpenError } from './sqlite/open.ts'
 import { openSqliteStore } from './sqlite/sqlite-store.ts'
@@ -17,8 +19,31 @@ export interface OpenStoreOptions {
   readonly witness?: WitnessOptions
 }
 
+/** Where a store is, as the settings have it. */
+export interface StorePlace {
+  /** The absolute path of a SQLite file, or where a PostgreSQL database is, for people. */
+  readonly databasePath: string
+  readonly postgresUrl?: Secret
+}
+
 /**
- * Opens the store at a place, here the absolute path of a SQLite file. The only file that names a concrete store.
+ * Opens the store at a place. This is the only file that names concrete stores, and each is loaded when it is needed.
+ *
+ * @throws StoreOpenError
+ */
+export async function openStoreAt(
+  { databasePath, postgresUrl }: StorePlace,
+  options: OpenStoreOptions,
+): Promise<Store> {
+  if (postgresUrl === undefined) return openStore(databasePath, options)
+  const { openPostgresStore } = await import('./postgres/postgres-store.ts')
+  return openPostgresStore(postgresUrl, { location: databasePath, clock: systemClock, ...options })
+}
+
+/**
+ * Opens a SQLite file.
+ *
+ * @param place its absolute path
  *
  * @throws StoreOpenError
  */
@@ -37,17 +62,18 @@ export async function restoreStore(place: string, file: string, remembered: Witn
 }
 
 /** What a store that failed at work says to the person at the command line. */
-export function explainFailure(error: StoreUnavailable, place: string): StoreOpenError {
+export function explainFailure(error: StoreUnavailable, { databasePath, postgresUrl }: StorePlace): StoreOpenError {
   if (error instanceof WitnessUnavailable) {
     return new StoreOpenError(
       `it is done and in force, but an old copy of the database could take it back unnoticed: ${error.message}`,
       { cause: error },
     )
   }
-  const explained = toOpenError(error.cause, place)
+  const explain = postgresUrl === undefined || error.outcomeUnknown ? toOpenError : explainDatabase
+  const explained = explain(error.cause, databasePath)
   if (explained instanceof StoreOpenError) return explained
   const outcome = error.outcomeUnknown
     ? 'it may or may not have been done: `mayfly audit list` tells'
     : 'nothing was changed: try again'
-  return new StoreOpenError(`${place}: ${error.message}; ${outcome}`, { cause: error })
+  return new StoreOpenError(`${databasePath}: ${error.message}; ${outcome}`, { cause: error })
 }

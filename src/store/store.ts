@@ -84,8 +84,8 @@ export interface Restoring {
 /** How large a store is. */
 export interface StoreUsage {
   readonly bytes: number
-  /** What is left on its disk. */
-  readonly freeBytes: number
+  /** What is left on its disk; absent where that cannot be seen from here. */
+  readonly freeBytes?: number
   /** Records of issued tokens, in all and since the moment asked for, and what one of them takes. */
   readonly issuances: number
   readonly issuancesSince: number

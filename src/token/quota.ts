@@ -9,7 +9,8 @@
  */
 
 const hourMilliseconds = 3_600_000
-const mostHoursAhead = 24
+/** How far a later hour may be ahead before it is that of a wrong clock. */
+export const mostHoursAhead = 24
 /** The share of a quota that people are told of. */
 const warnedShare = 0.8
 
@@ -19,9 +20,14 @@ export interface HourlyCount {
   readonly issued: number
 }
 
+/** The hour of a moment, in hours since the epoch. */
+export function hourOf(now: number): number {
+  return Math.floor(now / hourMilliseconds)
+}
+
 /** The count that holds now, by the last one that was written. */
 export function countAt(last: HourlyCount | undefined, now: number): HourlyCount {
-  const hour = Math.floor(now / hourMilliseconds)
+  const hour = hourOf(now)
   if (last === undefined || last.hour < hour) return { hour, issued: 0 }
   return last.hour - hour > mostHoursAhead ? { hour, issued: last.issued } : last
 }

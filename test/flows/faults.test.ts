@@ -194,7 +194,8 @@ describe('a start that cannot be', () => {
     [{ MAYFLY_ISSUER: 'http://tokens.example.test' }, 2, /MAYFLY_ISSUER.*it takes https/],
     [{ MAYFLY_ACCESS_TOKEN_TTL: '2h' }, 2, /MAYFLY_ACCESS_TOKEN_TTL is 2h.*at most MAYFLY_ACCESS_TOKEN_MAX_TTL/],
     [{ MAYFLY_AUDIT_ISSUANCE_RETENTION: '1h' }, 2, /MAYFLY_AUDIT_ISSUANCE_RETENTION is 1h.*1h \+ 1m = 61m/],
-    [{ MAYFLY_DATABASE_URL: 'postgres://u:hunter2@db/x' }, 2, /PostgreSQL/],
+    [{ MAYFLY_DATABASE_URL: 'postgres://u:hunter2@db' }, 2, /PostgreSQL/],
+    [{ MAYFLY_DATABASE_URL: 'postgres://u:hunter2@127.0.0.1:1/x' }, 1, /postgres:\/\/u@127.0.0.1:1\/x does not answer/],
   ])('ends with one sentence: %j', async (env, code, sentence) => {
     const ended = await mayfly(['serve'], { cwd: temporaryFolder(), env: { MAYFLY_PORT: '0', ...env } })
     expect(ended.code).toBe(code)

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { BlockList, isIP } from 'node:net'
 import { tmpdir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
+import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
@@ -70,7 +71,8 @@ function expectUsable(settings: Settings): void {
   }
   for (const each of [port, metricsListen?.port ?? 0])
     expect(Number.isInteger(each) && each >= 0 && each <= 65_535).toBe(true)
-  for (const path of [settings.databasePath, settings.masterKeyFile])
+  const database = settings.postgresUrl === undefined ? [settings.databasePath] : []
+  for (const path of [...database, settings.masterKeyFile])
     expect([isAbsolute(path), path.includes('\0')]).toEqual([true, false])
   for (const host of [settings.host, metricsListen?.host ?? 'x']) expect(isIP(host) > 0 || isName(host)).toBe(true)
   expect(['ES256', 'RS256']).toContain(settings.signingAlg)
@@ -143,6 +145,7 @@ describe('hostile settings', () => {
     const property = fc.property(fc.constantFrom(...variables), scheme, user, (variable, scheme, user) => {
       const parsed = parse({ [variable]: `${scheme}${user}:${canary}@db.test/x` })
       if (typeof parsed === 'string') expect(parsed).not.toContain(canary)
+      else if (parsed.postgresUrl !== undefined) expect(JSON.stringify(parsed) + inspect(parsed)).not.toContain(canary)
     })
     fc.assert(property, runs(1_000))
   })

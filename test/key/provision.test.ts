@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { createMasterKey, readMasterKey } from '../../src/key/master-key-file.ts'
@@ -69,9 +69,14 @@ describe('a first start', () => {
     )
     expect(starts.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
     expect(starts.find(({ status }) => status === 'rejected')).toMatchObject({
-      reason: { name: 'KeyMaterialError', message: expect.stringMatching(/belongs to another database/) },
+      reason: {
+        name: 'KeyMaterialError',
+        message: expect.stringMatching(/another node has claimed the database meanwhile.*: copy that to /),
+      },
     })
     expect(await openIn(folder).listKeys()).toHaveLength(4)
+    // What opens nothing is not left behind.
+    expect(readdirSync(folder).filter((name) => name.endsWith('.key'))).toHaveLength(1)
   })
 
   it('of two at once on one master key goes well for both, and one of them made the keys', async () => {
@@ -111,7 +116,7 @@ describe('the check of a master key', () => {
       }),
     )
     expect(() => checkMasterKey(undefined, material, 'the/path')).toThrow(
-      /^the master key the\/path is missing, .*: put it back from your backup, or point MAYFLY_MASTER_KEY_FILE at it$/,
+      /^the master key the\/path is missing, .*: put it back from your backup, or from another node of this database, or point MAYFLY_MASTER_KEY_FILE at it$/,
     )
   })
 })

@@ -29,6 +29,7 @@ function closeAfter(store: Store): Store {
 }
 
 testStore('SQLite', {
+  batches: true,
   create: async (clock) =>
     closeAfter(openStore(join(temporaryFolder(), 'mayfly.db'), { create: true, examine: true, clock })),
   openOther: async (store, clock) => closeAfter(openStore(store.location, { create: false, examine: false, clock })),
