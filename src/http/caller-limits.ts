@@ -99,7 +99,7 @@ export class CallerLimits {
   /** What a refusal becomes: a failed authentication, or one that could not be checked, counts, and above the limit it is 429. */
   async judge(record: RequestRecord, facts: RequestFacts, refusal: OAuthError): Promise<OAuthError> {
     const isBusy = refusal.reason === 'secret_check_busy'
-    if (this.#isOff || !isLimited(record.route) || !(isBusy || isFailedGuess(refusal))) return refusal
+    if (this.#isOff || !isLimited(record.route) || !(isBusy || isFailedGuess(refusal, facts))) return refusal
     if (refusal.reason === 'assertion_replayed') await this.#takeRequestBack(facts)
     const attempt = attemptOf(record, facts)
     const passed = await (isBusy ? this.#failures.noteBusy(attempt) : this.#failures.noteFailure(attempt))
@@ -159,9 +159,11 @@ function attemptOf(record: RequestRecord, { claim }: RequestFacts): CallerAttemp
   return { address: addressGroup(record.address), claim, route: record.route }
 }
 
-// Whoever has the right secret and sends it the wrong way guesses at nothing: some libraries try both ways.
-function isFailedGuess({ reason }: OAuthError): boolean {
-  return refusalOf(reason).error === 'invalid_client' && reason !== 'authentication_method_not_registered'
+// Whoever has the right secret and sends it the wrong way guesses at nothing: some libraries try both ways. A certificate
+// proves nothing of a client that takes none, and whoever named one would learn here that it exists.
+function isFailedGuess({ reason }: OAuthError, { claim }: RequestFacts): boolean {
+  if (refusalOf(reason).error !== 'invalid_client') return false
+  return reason !== 'authentication_method_not_registered' || claim?.kind === 'certificate'
 }
 
 function isLimited(route: Route): boolean {

@@ -256,6 +256,17 @@ describe('a certificate beside other credentials', () => {
     expect((await ask(identity, {}, { headers: { authorization: wrong } })).json).toEqual(failed)
   })
 
+  it('C08 I19 does not tell, over a limit either, of a client that takes none', async () => {
+    const { server, ask } = await startTls({ env: { MAYFLY_RATE_LIMIT_FAILURES: '2' } })
+    await addClient(server.store, 'plain')
+    const anybodys = await makeIdentity()
+    for (const client_id of ['plain', 'nobody']) {
+      expect((await ask(anybodys, { client_id })).json, client_id).toEqual(failed)
+    }
+    for (const client_id of ['plain', 'nobody'])
+      expect((await ask(anybodys, { client_id })).status, client_id).toBe(429)
+  })
+
   it('CA-12 leaves two authorizations what they are, and one of another scheme', async () => {
     const { server, authority, ask } = await startTls()
     await addCertificateClient(server.store, 'billing', billingName)
