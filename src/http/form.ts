@@ -32,6 +32,8 @@ function isForm(contentType: string | undefined): boolean {
 function readBody(incoming: IncomingMessage): Promise<string> {
   if (Number(incoming.headers['content-length'] ?? 0) > maxBodyBytes) throw new OAuthError('body_too_large')
   return new Promise((resolve, reject) => {
+    // Its peer has gone before this was asked, and nothing more is heard of it.
+    if (incoming.destroyed) reject(new OAuthError('body_incomplete'))
     const chunks: Buffer[] = []
     let length = 0
     incoming.on('data', (chunk: Buffer) => {

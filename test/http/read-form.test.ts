@@ -55,6 +55,14 @@ describe('the form of a request', () => {
     await expect(readWhole([urlEncoded], 'a=%C3%A9+x')).resolves.toBe('é x')
   })
 
+  it('is refused, and waited for no longer, when its peer had gone before it is read', async () => {
+    const { client, incoming, outcome } = await receive([urlEncoded, 'Content-Length: 9'], 'a=x')
+    client.destroy()
+    await expect(outcome).resolves.toMatchObject({ reason: 'body_incomplete' })
+    expect(incoming.destroyed).toBe(true)
+    await expect(readForm(incoming)).rejects.toMatchObject({ reason: 'body_incomplete' })
+  })
+
   it('is empty without a body', async () => {
     await expect(readWhole([urlEncoded], '')).resolves.toBeUndefined()
     await expect((await receive([urlEncoded])).outcome).resolves.toBeUndefined()
