@@ -217,13 +217,12 @@ function requireDates(claims: ProofClaims, { nonces, now }: ProofTerms, nonceEnd
 
 // A proof was good for nothing before the earliest moment that its date allows, nor before its nonce was made. If that is of
 // after the store has gone back, it was not used before; else it may have been, and its client makes a fresh one.
-function requireKnownUse(
-  { iat }: ProofClaims,
-  { usesUnknownUpTo = Number.NEGATIVE_INFINITY }: ProofTerms,
-  nonceEnd = Number.NEGATIVE_INFINITY,
-): void {
-  const goodFrom = Math.max((iat - plainWindow.ahead) * 1000, nonceEnd - nonceLifeSeconds * 1000)
-  if (goodFrom <= usesUnknownUpTo) throw new OAuthError('proof_use_unknown')
+function requireKnownUse({ iat }: ProofClaims, { usesUnknownUpTo }: ProofTerms, nonceEnd: number | undefined): void {
+  const goodFrom =
+    nonceEnd === undefined
+      ? (iat - plainWindow.ahead) * 1000
+      : Math.max((iat - noncedWindow.ahead) * 1000, nonceEnd - nonceLifeSeconds * 1000)
+  if (usesUnknownUpTo !== undefined && goodFrom <= usesUnknownUpTo) throw new OAuthError('proof_use_unknown')
 }
 
 function requireToken({ ath }: ProofClaims, { token }: ProofTerms): void {

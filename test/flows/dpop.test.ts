@@ -351,11 +351,12 @@ describe('a proof that comes again', () => {
       const askWithNonce = async () => {
         const late = prove({ claims: { iat: clock.nowMilliseconds() / 1000 - 90 } })
         const { headers } = await ask({}, { proof: late })
-        return prove({ claims: { nonce: headers.get('dpop-nonce') } })
+        const nonce = headers.get('dpop-nonce')
+        return [prove({ claims: { nonce } }), prove({ claims: { nonce, iat: clock.nowMilliseconds() / 1000 + 200 } })]
       }
       // Dated as far ahead as one may be.
       const iat = clock.nowMilliseconds() / 1000 + 10
-      const proofs = [await askWithNonce(), ...(mode === 'optional' ? [prove(), prove({ claims: { iat } })] : [])]
+      const proofs = [...(await askWithNonce()), ...(mode === 'optional' ? [prove(), prove({ claims: { iat } })] : [])]
       for (const proof of proofs) expect((await ask({}, { proof })).status).toBe(200)
       expect(await server.store.pruneReplays(Number.MAX_SAFE_INTEGER, 100)).toBe(proofs.length)
       await server.store.acceptAsPresent({ registry: 0, mark: 0, issuedUpTo: 0 }, 'cli:test')
@@ -369,8 +370,9 @@ describe('a proof that comes again', () => {
         }
       }
       clock.advance(3)
-      const fresh = mode === 'optional' ? prove() : (clock.advance(60), await askWithNonce())
-      expect((await ask({}, { proof: fresh })).status).toBe(200)
+      if (mode === 'optional') expect((await ask()).status).toBe(200)
+      clock.advance(60)
+      for (const proof of await askWithNonce()) expect((await ask({}, { proof })).status).toBe(200)
     },
   )
 
