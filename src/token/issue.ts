@@ -122,7 +122,7 @@ export class TokenIssuer {
       { change: planned?.change, uses: order.uses, tokensPerHour: order.client.tokensPerHour },
     )
     if (outcome === 'moved') return undefined
-    if (outcome === 'quota_used_up') throw this.#quotaUsedUp(order.client)
+    if (outcome === 'quota_used_up') throw await this.#quotaUsedUp(order.client)
     if (outcome !== 'recorded') throw new OAuthError(outcome)
     const refreshToken = planned === undefined ? {} : { refreshToken: planned.ticket }
     const isRetry = order.redemption?.use === 'retry'
@@ -130,8 +130,9 @@ export class TokenIssuer {
     return { accessToken, lifetimeSeconds, scope: claims.scope, alg: signer.alg, isRetry, tokenType, ...refreshToken }
   }
 
-  #quotaUsedUp({ tokensPerHour: quota = 0 }: Client): OAuthError {
-    const resetSeconds = restOfHourSeconds(this.#clock.nowMilliseconds())
+  async #quotaUsedUp({ clientId, tokensPerHour: quota = 0 }: Client): Promise<OAuthError> {
+    const { hour } = await this.#store.readHourlyCount(clientId)
+    const resetSeconds = restOfHourSeconds(this.#clock.nowMilliseconds(), hour)
     const limit = { name: 'tokens', quota, windowSeconds: 3_600, remaining: 0, resetSeconds } as const
     return new OAuthError('quota_used_up', { limit })
   }

@@ -32,9 +32,9 @@ export function countAt(last: HourlyCount | undefined, now: number): HourlyCount
   return last.hour - hour > mostHoursAhead ? { hour, issued: last.issued } : last
 }
 
-/** Until the hour is over, whole seconds rounded up. */
-export function restOfHourSeconds(now: number): number {
-  return Math.ceil((hourMilliseconds - (now % hourMilliseconds)) / 1000)
+/** Until the hour of a count is over, whole seconds rounded up. That of a clock that has stepped back may be hours away. */
+export function restOfHourSeconds(now: number, hour = Math.floor(now / hourMilliseconds)): number {
+  return Math.max(1, Math.ceil(((hour + 1) * hourMilliseconds - now) / 1000))
 }
 
 /** Whether so many tokens are so much of a quota that people shall know. */

@@ -41,6 +41,17 @@ describe('a quota of tokens', () => {
     expect((await ask()).status).toBe(200)
   })
 
+  it('F15 says when the hour is over that it counts in, where the clock has stepped back out of that', async () => {
+    const { clock, ask } = await start(1)
+    clock.step(5 * 3_600)
+    expect((await ask()).status).toBe(200)
+    clock.step(-5 * 3_600)
+    const rest = 5 * 3_600 + 55 * 60 + 55
+    expect((await ask()).headers.get('retry-after')).toBe(String(rest))
+    clock.advance(rest)
+    expect((await ask()).status).toBe(200)
+  })
+
   it('HTTP-17 takes nothing from other clients', async () => {
     const { ask, free } = await start(1)
     await ask()
