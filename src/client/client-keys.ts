@@ -11,6 +11,8 @@ const maxCertificateLength = 16 * 1024
 /** A public key of a client, and what a `kid` may call it by: its own `kid`, or its thumbprint when it has none. */
 export interface ClientKey {
   readonly name: string
+  /** The thumbprint of the key. */
+  readonly identity: string
   readonly key: ForeignKey
   /** The certificate that it came with: DER in base64, the first member of `x5c` (RFC 7517 section 4.7). */
   readonly certificate?: string
@@ -20,7 +22,8 @@ export interface ClientKey {
 export function parseClientKey(member: unknown): ClientKey {
   const key = parsePublicJwk(member)
   const certificate = certificateOf(member)
-  return { name: key.jwk.kid ?? key.thumbprint, key, ...(certificate === undefined ? {} : { certificate }) }
+  const identity = key.thumbprint
+  return { name: key.jwk.kid ?? identity, identity, key, ...(certificate === undefined ? {} : { certificate }) }
 }
 
 // It is compared and nothing else, so it need not be one, nor that of the key.

@@ -140,8 +140,8 @@ async function findKey(
   try {
     const [first, ...others] = await findClientKeys(client, remoteKeys, fits)
     if (first === undefined) return 'assertion_key_unknown'
-    // Not one after the other until one fits: a key is chosen, then it decides.
-    return others.length === 0 ? first : 'assertion_key_ambiguous'
+    // Not one after the other until one fits: a key is chosen, then it decides. One may be there with several certificates.
+    return others.every(({ identity }) => identity === first.identity) ? first : 'assertion_key_ambiguous'
   } catch (error) {
     if (!(error instanceof OutboundError)) throw error
     if (error.failure === 'busy') throw new OAuthError('assertion_keys_busy', { cause: error })

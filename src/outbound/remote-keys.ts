@@ -35,6 +35,8 @@ export const maxSources = 1_000
 /** What a set is made of: a key, and what it is called by. */
 export interface NamedKey {
   readonly name: string
+  /** Which key it is, whatever it is called: one key may stand in a set more than once, with several certificates. */
+  readonly identity?: string
 }
 
 /** What became of one request for a set. */
@@ -154,7 +156,7 @@ export class RemoteKeys<K extends NamedKey> {
 
 /**
  * The usable keys of a JWK set. Members that are no such key are passed over (RFC 7517 section 5); of keys that share a
- * name none is taken, for which of them is meant would be a guess.
+ * name none is taken, for which of them is meant would be a guess; one key may be there several times.
  *
  * @throws OutboundError `malformed` when it is no JWK set, `too_large` when it has more than 50 members
  */
@@ -166,7 +168,10 @@ export function parseKeySet<K extends NamedKey>(
   if (members.length > maxKeysPerSet) throw new OutboundError('too_large')
   const keys = members.map(parseKey).filter((key) => key !== undefined)
   const byName = Map.groupBy(keys, ({ name }) => name)
-  return keys.filter(({ name }) => byName.get(name)?.length === 1)
+  return keys.filter(({ name, identity }) => {
+    const others = byName.get(name) ?? []
+    return others.length === 1 || (identity !== undefined && others.every((other) => other.identity === identity))
+  })
 }
 
 function membersOf(text: string): readonly unknown[] {

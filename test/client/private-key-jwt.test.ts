@@ -189,7 +189,11 @@ describe('the client of an assertion', () => {
   it('has the keys that it publishes, taken by those that fit', async () => {
     const keys = { kind: 'uri', uri: 'https://keys.example.test/' } as const
     const client = makeClient({ authMethods: ['private_key_jwt'], keys })
-    const published = [rsa, key].map(({ publicKey }) => ({ name: publicKey.jwk.kid ?? '', key: publicKey }))
+    const published = [rsa, key, key].map(({ publicKey }) => ({
+      name: publicKey.jwk.kid ?? '',
+      identity: publicKey.thumbprint,
+      key: publicKey,
+    }))
     const asked: string[] = []
     const remoteKeys: ProofTools['remoteKeys'] = {
       find: async (url, fits) => {

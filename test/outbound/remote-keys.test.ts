@@ -265,6 +265,17 @@ describe('a key set', () => {
     expect(names({ keys: [ec('a'), ec('a')] })).toEqual([])
   })
 
+  it('TLS-04 has one key several times, each with a certificate: the old one and the renewed', () => {
+    const member = (kid: string, identity: string) => ({ kid, identity })
+    const parse = (value: unknown) => {
+      const { kid, identity } = value as ReturnType<typeof member>
+      return { name: kid, identity }
+    }
+    const read = (...keys: object[]) => parseKeySet(JSON.stringify({ keys }), parse).map(({ name }) => name)
+    expect(read(member('a', 'one'), member('a', 'one'), member('b', 'two'))).toEqual(['a', 'a', 'b'])
+    expect(read(member('a', 'one'), member('a', 'two'), member('b', 'two'))).toEqual(['b'])
+  })
+
   it('JA-17 is none when a name stands in it twice', () => {
     const text = '{"keys":[{"kty":"EC","kid":"a","kid":"b"}]}'
     expect(() => parseKeySet(text, parseKey)).toThrow('malformed')
