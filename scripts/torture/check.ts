@@ -4,6 +4,7 @@
  * back whose successor was used. What was answered must fit into some order of the calls that their times allow; a call
  * whose outcome is unknown may have happened or not.
  */
+import { maxMarksPerClient } from '../../src/token/mark-store.ts'
 import type { Admin, Begin, Call, FinalState, History, Introspect, Refresh, Revoke } from './history.ts'
 
 /** What is wrong, a sentence each; none when the history fits the model. */
@@ -43,9 +44,7 @@ class Model {
         const { family: id, client } = call
         this.families.set(id, { id, client, begin: call, depths, refreshes: [], revokes: [], introspects: [] })
       }
-      if (call.kind === 'disable' || call.kind === 'enable' || call.kind === 'offboard') {
-        this.admin.set(call.client, [...(this.admin.get(call.client) ?? []), call])
-      }
+      if (isAdmin(call)) this.admin.set(call.client, [...(this.admin.get(call.client) ?? []), call])
     }
     // A call is entered when it ends, and a retry may end before the call that it follows.
     for (const call of calls.toSorted((a, b) => a.start - b.start)) this.#enter(call)
@@ -69,7 +68,10 @@ class Model {
   }
 }
 
+const isAdmin = (call: Call): call is Admin =>
+  call.kind === 'disable' || call.kind === 'enable' || call.kind === 'offboard' || call.kind === 'collapse'
 const isEnding = (call: Admin): boolean => call.kind !== 'enable'
+const isShutting = (call: Admin): boolean => call.kind === 'disable' || call.kind === 'offboard'
 const isOwn = (call: Refresh): boolean => call.as === call.client && call.scope === undefined
 const mayHaveHappened = (call: Call): boolean => call.outcome !== 'fail'
 
@@ -226,7 +228,7 @@ function checkDisabled(call: Begin | Refresh | Revoke, client: string, model: Mo
   const admin = model.adminOf(client)
   const mayBe = admin.some(
     (ending) =>
-      isEnding(ending) &&
+      isShutting(ending) &&
       mayHaveHappened(ending) &&
       ending.start < call.end &&
       !admin.some(
@@ -272,7 +274,15 @@ function checkFinal(final: FinalState, model: Model): readonly string[] {
     ...checkUnknown(final, model),
     ...checkTrail(final, model),
     ...checkChanges(final, model),
+    ...checkCollapses(final, model),
   ]
+}
+
+// One moment takes the place of a thousand marks, and not of fewer.
+function checkCollapses({ ended, revoked }: FinalState, { admin }: Model): readonly string[] {
+  const collapses = [...admin.values()].flat().filter(({ kind }) => kind === 'collapse').length
+  if (collapses * maxMarksPerClient <= ended.length + revoked.length) return []
+  return [`all tokens of a client were ended ${collapses} times, for fewer marks than that takes`]
 }
 
 function checkFinalFamilies({ families, ended }: FinalState, model: Model): readonly string[] {

@@ -57,7 +57,8 @@ export interface Introspect extends CallTimes {
 
 /** A client was changed by an operator. `offboard` disables it for good as far as its old tokens go. */
 export interface Admin extends CallTimes {
-  readonly kind: 'disable' | 'enable' | 'offboard'
+  /** `collapse` is no command: a client had so many marks that the store made one moment of them, which ends more. */
+  readonly kind: 'disable' | 'enable' | 'offboard' | 'collapse'
   readonly client: string
 }
 

@@ -7,12 +7,13 @@ import Database from 'better-sqlite3'
 import { prepareApp } from '../../src/app.ts'
 import { generateSecret } from '../../src/client/client-secret.ts'
 import { parseSettings } from '../../src/config.ts'
+import { ulidMilliseconds } from '../../src/lib/id.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { openStore } from '../../src/store/open-store.ts'
 import type { Store } from '../../src/store/store.ts'
 import { createRandom, type Random } from '../rollover/random.ts'
 import { Actor, type Stage, type TortureClient } from './actor.ts'
-import type { Call, FinalState, History } from './history.ts'
+import type { Admin, Call, FinalState, History } from './history.ts'
 import { basic, Operator } from './operator.ts'
 import { api, environment, type Plan } from './plan.ts'
 import { Servers } from './servers.ts'
@@ -47,6 +48,7 @@ async function runIn(
   const installed = await install(folder, plan)
   const calls: Call[] = []
   const started = performance.now()
+  const startedAt = Date.now()
   let over = false
   const stage: Stage = {
     ...installed,
@@ -71,6 +73,7 @@ async function runIn(
   await work
   await servers.stop()
   const final = await readFinalState(databasePath, store)
+  calls.push(...readCollapses(databasePath, startedAt))
   await store.close()
   return { history: { calls, final }, kills, seconds: stage.now() / 1000, serverLog: servers.errors }
 }
@@ -122,6 +125,22 @@ async function register(store: Store, clientId: string, introspects: readonly st
     'cli:rig',
   )
   return { clientId, authorization: basic(clientId, secret.reveal()) }
+}
+
+// What is told by wall time, as a call that may have ended whatever began up to two seconds after it. Nobody has asked for it.
+function readCollapses(path: string, startedAt: number): Admin[] {
+  const sqlite = new Database(path, { readonly: true })
+  try {
+    const rows = sqlite
+      .prepare(`SELECT id, client_id AS client FROM audit_event WHERE type = 'client.tokens_ended'`)
+      .all() as { id: string; client: string }[]
+    return rows.map(({ id, client }) => {
+      const at = ulidMilliseconds(id) - startedAt
+      return { kind: 'collapse', client, start: at - 1_000, end: at + 4_000, outcome: 'unknown' }
+    })
+  } finally {
+    sqlite.close()
+  }
 }
 
 async function readFinalState(path: string, store: Store): Promise<FinalState> {

@@ -84,6 +84,17 @@ const call = (more: Partial<Refresh>): Refresh => ({
 const add =
   (more: Call) =>
   (calls: Call[]): Call[] => [...calls, more]
+const refusedOfB = call({
+  client: 'b',
+  as: 'b',
+  family: 'g',
+  presented: 'u0',
+  start: 90,
+  end: 92,
+  outcome: 'fail',
+  error: '400 invalid_grant',
+})
+const manyRevoked: readonly string[] = Array.from({ length: 1_000 }, () => 'j3')
 const without =
   (kind: Call['kind'], at = 0) =>
   (calls: Call[]): Call[] => {
@@ -316,6 +327,23 @@ describe('the judge of a torture run', () => {
         },
       },
     ],
+    [
+      'all tokens of a client ended for few marks',
+      /were ended 1 times, for fewer marks/,
+      { calls: add({ kind: 'collapse', client: 'b', start: 76, end: 80, outcome: 'unknown' }) },
+    ],
+    [
+      'a family that a collapse of before it cannot have ended',
+      /refused as if it were stolen or unknown/,
+      {
+        calls: (calls) => [
+          ...calls.map((one) => (one.kind === 'begin' && one.client === 'b' ? { ...one, start: 81, end: 82 } : one)),
+          { kind: 'collapse', client: 'b', start: 76, end: 80, outcome: 'unknown' },
+          refusedOfB,
+        ],
+        final: { revoked: manyRevoked },
+      },
+    ],
     ['damage', /the database: damaged/, { final: { damage: ['damaged: page 3'] } }],
   ])('finds %s', (_, sentence, doctored) => {
     expect(judge(doctored).join('\n')).toMatch(sentence)
@@ -336,6 +364,17 @@ describe('the judge of a torture run', () => {
       {
         calls: add(call({ presented: 't0', received: 't1', jti: 'j5', start: 11, end: 12 })),
         final: { issued: [...makeFinal().issued, { jti: 'j5', familyId: 'f', refreshGeneration: 0 }] },
+      },
+    ],
+    [
+      'a refusal after so many marks that one moment took their place',
+      {
+        calls: (calls) => [
+          ...calls.filter(({ kind }) => kind !== 'disable' && kind !== 'enable'),
+          { kind: 'collapse', client: 'b', start: 76, end: 80, outcome: 'unknown' },
+          refusedOfB,
+        ],
+        final: { changes: [], revoked: manyRevoked },
       },
     ],
     [
