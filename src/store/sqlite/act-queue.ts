@@ -27,6 +27,8 @@ const maxWaiting = 20_000
 const maxActsPerBatch = 512
 /** How long the first act may wait for those that arrive while it waits. */
 const gatherMilliseconds = 8
+/** How often acts that can wait get a commit of their own. */
+const patientMilliseconds = 20
 const busyMilliseconds = 1_000
 const busyPauseMilliseconds = 5
 const leastTries = 20
@@ -43,6 +45,8 @@ export interface Act<T> {
   readonly single: boolean
   /** Whether an old copy of the store must not take it back unnoticed: whatever moves a sequence. */
   readonly witnessed?: boolean
+  /** Whether it can wait a little for a commit of others. What strangers can bring about must not keep the disk busy. */
+  readonly patient?: boolean
   run(batch: Batch): T
 }
 
@@ -79,8 +83,12 @@ export class ActQueue {
   readonly #witness: ActWitness | undefined
   #waiting: Waiting[] = []
   #scheduled = false
-  /** How many waited at the last look. */
+  /** How many of those that cannot wait came since the last batch, now and at the last look. */
+  #pressing = 0
   #seen = 0
+  /** When there was last a commit for those alone that can wait, and the timer for the next one. */
+  #indulgedAt = Number.NEGATIVE_INFINITY
+  #indulgence: NodeJS.Timeout | undefined
   /** Batches whose witnessed acts are committed and not yet answered. */
   #keeping = 0
   #idle: (() => void)[] = []
@@ -113,6 +121,8 @@ export class ActQueue {
     return new Promise<T>((resolve, reject) => {
       const since = this.#clock.monotonicMilliseconds()
       this.#waiting.push({ act, since, tries: 0, resolve: resolve as (value: unknown) => void, reject })
+      if (act.patient) return this.#scheduleLater(since)
+      this.#pressing += 1
       this.#schedule()
     })
   }
@@ -120,28 +130,41 @@ export class ActQueue {
   /** Resolves when nothing waits any more. */
   drain(): Promise<void> {
     if (this.#waiting.length === 0 && this.#keeping === 0) return Promise.resolve()
+    if (this.#waiting.length > 0) this.#schedule()
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
   #schedule(): void {
+    clearTimeout(this.#indulgence)
+    this.#indulgence = undefined
     if (this.#scheduled) return
     this.#scheduled = true
     setImmediate(() => this.#flushWhenAllAreHere())
+  }
+
+  // The first goes at once; a flood of them shares a commit now and then, or goes with those that cannot wait.
+  #scheduleLater(now: number): void {
+    if (this.#scheduled || this.#indulgence !== undefined) return
+    const left = this.#indulgedAt + patientMilliseconds - now
+    if (left <= 0) this.#schedule()
+    else this.#indulgence = setTimeout(() => this.#schedule(), left)
   }
 
   // Each turn of the loop brings the requests that arrived during the last one, and one flush of the disk can serve them
   // too. Nobody waits for what may come: a turn without a new act ends the gathering, and so do a few milliseconds.
   #flushWhenAllAreHere(): void {
     const [first] = this.#waiting
-    const grew = this.#waiting.length > this.#seen
-    this.#seen = this.#waiting.length
+    const grew = this.#pressing > this.#seen
+    this.#seen = this.#pressing
     const isYoung = first !== undefined && this.#clock.monotonicMilliseconds() - first.since < gatherMilliseconds
-    if (grew && isYoung && this.#seen < maxActsPerBatch) setImmediate(() => this.#flushWhenAllAreHere())
+    if (grew && isYoung && this.#waiting.length < maxActsPerBatch) setImmediate(() => this.#flushWhenAllAreHere())
     else this.#flush()
   }
 
   #flush(): void {
     this.#scheduled = false
+    if (this.#pressing === 0) this.#indulgedAt = this.#clock.monotonicMilliseconds()
+    this.#pressing = 0
     this.#seen = 0
     const batch = this.#waiting.splice(0, maxActsPerBatch)
     if (batch.length > 0) this.#runBatch(batch)

@@ -71,7 +71,7 @@ export function createAuditStore(connection: Connection): AuditStore {
         ]
 
   return {
-    recordRefusal: (event) => acts.submit({ single: true, run: () => connection.writeEvent(event) }),
+    recordRefusal: (event) => acts.submit({ single: true, patient: true, run: () => connection.writeEvent(event) }),
     listAudit: (query) =>
       read(() => {
         const tokens = query.type === undefined || query.type === 'token.issued' ? listIssuance(query) : []
