@@ -75,10 +75,20 @@ class CertificateReader {
   }
 }
 
-/** Remembers until when an authority vouches for a certificate. */
+interface Verdict {
+  readonly authorities: readonly Certificate[]
+  readonly from: number
+  readonly until: number
+}
+
+/**
+ * Remembers until when an authority vouches for a certificate, and that none does for what a connection has presented: the
+ * holder of one with dear keys must not have the path looked for with each of its requests.
+ */
 class Verdicts {
   readonly #parts: CertificateParts
-  readonly #known = new WeakMap<Certificate, { authorities: readonly Certificate[]; from: number; until: number }>()
+  readonly #vouched = new WeakMap<Certificate, Verdict>()
+  readonly #refused = new WeakMap<Presented, Verdict>()
 
   constructor(parts: CertificateParts) {
     this.#parts = parts
@@ -90,14 +100,25 @@ class Verdicts {
     const authorities = this.#parts.authorities()
     // The proxy has verified it, at a handshake that may be long past.
     if (authorities === undefined) return now >= leaf.notBefore && now <= leaf.notAfter
-    const known = this.#known.get(leaf)
-    if (known?.authorities === authorities && now >= known.from && now <= known.until) return true
+    const holds = (verdict: Verdict | undefined): boolean =>
+      verdict?.authorities === authorities && now >= verdict.from && now <= verdict.until
+    if (holds(this.#vouched.get(leaf))) return true
+    if (holds(this.#refused.get(presented))) return false
     const { vouchedUntil } = await import('../client/certificate-path.ts')
     const until = vouchedUntil(presented, authorities, now)
-    if (until === undefined) return false
-    this.#known.set(leaf, { authorities, from: now, until })
-    return true
+    if (until !== undefined) this.#vouched.set(leaf, { authorities, from: now, until })
+    else this.#refused.set(presented, { authorities, from: now, until: nextChange(presented, authorities, now) - 1 })
+    return until !== undefined
   }
+}
+
+// When one of them begins or ends: until then nothing makes a path of what is none.
+function nextChange({ leaf, intermediates }: Presented, authorities: readonly Certificate[], now: number): number {
+  const moments = [leaf, ...intermediates, ...authorities].flatMap(({ notBefore, notAfter }) => [
+    notBefore,
+    notAfter + 1,
+  ])
+  return moments.reduce((next, moment) => (moment > now ? Math.min(next, moment) : next), Number.POSITIVE_INFINITY)
 }
 
 // What cannot be read is as good as none: its holder may still have a secret.
