@@ -142,29 +142,36 @@ function send(agent: Agent, url: string, { method, path, headers, body }: LoadRe
   })
 }
 
-// Latency counts from the moment at which a request was due, not from the one at which it left: a server that stops
-// answers for all that would have been asked meanwhile (there is no coordinated omission).
+// A server that stops answers for all that is asked meanwhile: requests leave whether or not others were answered (there is no
+// coordinated omission). A latency counts from when its request left: that it left late, for want of a core, is not the
+// server's doing, and told apart.
 async function runPaced({ url, requests, perSecond, seconds, sources }: PacedJob): Promise<LoadResult> {
   const from = sources?.map((localAddress) => ({ localAddress })) ?? [{}]
   const agents = from.map((source) => new Agent({ keepAlive: true, maxSockets: 1024, ...source }))
   const tally = new Tally()
   const late: number[] = []
+  const sinceDue: number[] = []
   const open = new Set<Promise<void>>()
   const started = performance.now()
   for (let i = 0; i < perSecond * seconds; i += 1) {
     const due = started + (i * 1000) / perSecond
     const wait = due - performance.now()
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait))
-    late.push(performance.now() - due)
+    const left = performance.now()
+    late.push(left - due)
     const one = send(agents[i % agents.length] as Agent, url, requests[i % requests.length] as LoadRequest, false)
-      .then(({ status }) => tally.note(status, performance.now() - due))
+      .then(({ status }) => {
+        const now = performance.now()
+        tally.note(status, now - left)
+        sinceDue.push(now - due)
+      })
       .catch(() => tally.noteError())
       .finally(() => open.delete(one))
     open.add(one)
   }
   await Promise.all(open)
   for (const agent of agents) agent.destroy()
-  return { ...tally.result(), lateP99Ms: quantile(sort(late), 0.99) }
+  return { ...tally.result(), lateP99Ms: quantile(sort(late), 0.99), dueP99Ms: quantile(sort(sinceDue), 0.99) }
 }
 
 async function runSequential({ url, requests }: SequentialJob): Promise<LoadResult> {

@@ -96,8 +96,9 @@ export interface LoadResult {
   readonly p99Ms: number
   /** Successful replies by tenth of a second since the start. */
   readonly tenths: readonly number[]
-  /** Paced jobs: how late requests left at the 99th percentile. It is part of their latency. */
+  /** Paced jobs, at the 99th percentile: how late requests left, which is no part of their latency; and both together. */
   readonly lateP99Ms?: number
+  readonly dueP99Ms?: number
   /** Sequential jobs: one a request. */
   readonly replies?: readonly { readonly milliseconds: number; readonly reply: string }[]
 }

@@ -151,6 +151,7 @@ function toResult(loads: ReadonlyMap<string, readonly Measured[]>) {
     'honest p50 ms': of(name, ({ honest }) => honest.p50Ms),
     'honest p99 ms': p99(name),
     'sent late by, p99 ms': of(name, ({ honest }) => honest.lateP99Ms),
+    'p99 ms since due': of(name, ({ honest }) => honest.dueP99Ms),
     'guesses answered 400, 401': of(name, (one) => share(one.flood, '400', '401')),
     'guesses answered 429': of(name, (one) => share(one.flood, '429')),
     'guesses answered 503': of(name, (one) => share(one.flood, '503')),
@@ -161,7 +162,7 @@ function toResult(loads: ReadonlyMap<string, readonly Measured[]>) {
     rows,
     goals: guessed.map((name) => atMost(`honest p99 at most 1.2 × idle, ${name}`, p99(name) / p99('idle'), 1.2)),
     notes: [
-      'Latency counts from when a request was due, so a stall counts for all that should have been asked in it; how late the generator itself sent is part of it, and shown.',
+      'Requests leave at fixed times whether or not others were answered, so a stall counts for all that were asked in it. A latency counts from when its request left; how late the generator sent it, for want of a core, is shown beside it.',
       'The server is not kept on one core here: argon2id runs on threads beside the event loop, and has the cores that there are.',
       'The row of the first seconds is measured before the rounds: in it no address has passed the limit of 100 failures a minute yet.',
     ],
