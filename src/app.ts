@@ -16,8 +16,10 @@ import { CallerLimits } from './http/caller-limits.ts'
 import { createCertificateOf } from './http/client-certificate.ts'
 import { createForwardedRequestOf } from './http/forwarded.ts'
 import type { Check } from './http/health.ts'
+import { createLimitCounts, type LimitCounts } from './http/limit-counts.ts'
 import type { ConnectionLimits } from './http/listen.ts'
 import { Metrics } from './http/metrics.ts'
+import type { MetricsSnapshot } from './http/metrics-sum.ts'
 import { RefusalLog } from './http/refusal-log.ts'
 import { createMetricsServer, createServer } from './http/server.ts'
 import type { TlsFiles } from './http/tls-files.ts'
@@ -60,8 +62,22 @@ const keyTickMilliseconds = 400
 // So far wall time may be behind before it is stored how far refresh families have lived.
 const behindMilliseconds = 1_000
 
-/** What a test puts in place of the machine. */
+/** What a process has in common with others that share its port. */
+export interface Membership {
+  /** Which of them it is, from 1. The first does for all what one is enough for. */
+  readonly number: number
+  readonly count: number
+  /** Whether others serve already: then it answers nothing before it can. */
+  readonly joins: boolean
+  readonly counts: LimitCounts
+  /** The metrics of all, in Prometheus' text. @throws OAuthError `not_ready` */
+  readMetrics(): Promise<string>
+}
+
+/** What a test puts in place of the machine, and what a worker is told. */
 export interface AppOptions {
+  /** Absent: nobody else has its port. */
+  readonly membership?: Membership
   readonly clock?: Clock
   readonly log: Log
   readonly signerHook?: SignerHook
@@ -109,6 +125,8 @@ export interface App {
   readonly metrics: ReturnType<typeof createServer>
   /** Does what is due to the key ring; the app does it by itself, several times a second. */
   readonly keys: Pick<KeyScheduler, 'tick'>
+  /** What this process has counted. */
+  readSnapshot(): Promise<MetricsSnapshot>
   /** Turns readiness off, so that a load balancer looks elsewhere. */
   markDraining(): void
   /** Writes what is still in memory and closes the store. */
@@ -126,9 +144,10 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
   const events: Parts['events'] = { failing: false, witnessFailing: false }
   const store = await openStoreAt(settings, {
     create: true,
-    examine: true,
+    examine: isFirst(options.membership),
     clock,
     witness: { file: settings.witnessFile },
+    processes: options.membership?.count ?? 1,
     events: {
       onCommit: (acts, seconds) => {
         events.failing = false
@@ -168,6 +187,7 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
       ring,
       ringClock,
       log: options.log,
+      membership: options.membership,
       events,
       failed: new Set(),
       keyTickMilliseconds: options.keyTickMilliseconds ?? keyTickMilliseconds,
@@ -187,6 +207,10 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
   }
 }
 
+function isFirst(membership: Membership | undefined): boolean {
+  return membership === undefined || membership.number === 1
+}
+
 // What reads certificates is not loaded for nothing.
 async function openTlsFiles({ tlsCertFile, tlsKeyFile, tlsClientCaFile }: Settings): Promise<TlsFiles | undefined> {
   if (tlsCertFile === undefined && tlsClientCaFile === undefined) return undefined
@@ -204,6 +228,7 @@ interface Parts {
   readonly ring: KeyRing
   readonly ringClock: RingClock
   readonly log: Log
+  readonly membership: Membership | undefined
   readonly keyTickMilliseconds: number
   readonly outside: FetcherOptions
   readonly events: { metrics?: Metrics; failing: boolean; witnessFailing: boolean }
@@ -212,12 +237,12 @@ interface Parts {
 }
 
 async function startApp(parts: Parts, issuer: string, passing: boolean): Promise<App> {
-  const { settings, store, registry, clock, ring, ringClock, log } = parts
+  const { settings, store, registry, clock, ring, ringClock, log, membership } = parts
   const { issuer: before } = await store.readRegistryHead()
   const replace = passing && before !== undefined && passingIssuer.test(before)
   const stored = await store.setIssuer(issuer, 'server', { replace })
   if (stored !== issuer) throw new IssuerMismatch(stored, issuer)
-  const checker = new ImportedSecretChecker(checkLimitsFor(availableParallelism()))
+  const checker = new ImportedSecretChecker(checkLimitsFor(availableParallelism(), membership?.count))
   const secretUse = new SecretUse(store, clock)
   const metrics = createMetrics(checker, parts)
   parts.events.metrics = metrics
@@ -230,7 +255,13 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
     issuer,
     checker,
     secretUse,
-    limits: new CallerLimits({ settings, clock, log, metrics }),
+    limits: new CallerLimits({
+      settings,
+      counts: membership?.counts ?? createLimitCounts(settings, clock),
+      clock,
+      log,
+      metrics,
+    }),
     clock: expiryClock(clock, ringClock),
     assertionAudiences: assertionAudiencesOf(issuer, settings),
     remoteKeys: createRemoteKeys(fetcher, parts, metrics),
@@ -267,6 +298,7 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
     limits: caller.limits,
     refusals,
     metrics,
+    readMetrics: membership?.readMetrics ?? (() => metrics.registry.metrics()),
     clock,
     log,
     addressOf: createAddressOf(proxies),
@@ -295,10 +327,7 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
       await shareMoment(parts, familyClock)
     }),
     repeat(tlsFilesMilliseconds, background.signal, log, async () => refreshTls(parts)),
-    repeat(pruneMilliseconds, background.signal, log, () => prune(parts, background.signal)),
-    repeat(pruneFamiliesMilliseconds, background.signal, log, () =>
-      pruneFamilies(parts, familyClock, background.signal),
-    ),
+    ...(isFirst(membership) ? pruneNowAndThen(parts, familyClock, background.signal) : []),
     repeat(parts.keyTickMilliseconds, background.signal, log, () => {
       // Whoever has nothing to do sees a step of the clock as those do who are busy.
       familyClock.nowMilliseconds()
@@ -309,6 +338,7 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
     main: createServer(serverParts),
     metrics: createMetricsServer(serverParts),
     keys,
+    readSnapshot: () => metrics.registry.getMetricsAsJSON(),
     markDraining: () => {
       draining = true
     },
@@ -433,6 +463,13 @@ async function shareMoment({ store, clock }: Parts, familyClock: SteadyClock): P
   familyClock.adopt(await store.readMoment())
   const now = familyClock.nowMilliseconds()
   if (now - clock.nowMilliseconds() > behindMilliseconds) await store.noteMoment(now)
+}
+
+function pruneNowAndThen(parts: Parts, familyClock: SteadyClock, signal: AbortSignal): readonly Promise<void>[] {
+  return [
+    repeat(pruneMilliseconds, signal, parts.log, () => prune(parts, signal)),
+    repeat(pruneFamiliesMilliseconds, signal, parts.log, () => pruneFamilies(parts, familyClock, signal)),
+  ]
 }
 
 // Small batches with pauses: requests share the transactions, and none of them shall wait for a long one.

@@ -65,6 +65,8 @@ export interface Settings {
   readonly rateLimitIntrospection: number | undefined
   readonly dpopNonceRequired: boolean
   readonly metricsListen: { readonly host: string; readonly port: number } | undefined
+  /** Processes that share the port. */
+  readonly workers: number
   readonly logLevel: LogLevel
   readonly allowInsecureIssuer: boolean
   readonly allowInsecureHttp: boolean
@@ -333,7 +335,7 @@ const settings = {
     variable: 'MAYFLY_RATE_LIMIT_PER_CLIENT',
     ...perMinute,
     meaning:
-      'Requests a minute of one client at `/token`, and as many at `/revoke`, in each process. Default: no limit.',
+      'Requests a minute of one client at `/token`, and as many at `/revoke`, at this server. Default: no limit.',
   },
   rateLimitIntrospection: {
     variable: 'MAYFLY_RATE_LIMIT_INTROSPECTION',
@@ -353,6 +355,17 @@ const settings = {
     takes: 'host:port',
     meaning: 'A listener of its own for `/metrics` and `/readyz?verbose`, which then leave the main port.',
     schema: listen,
+  },
+  workers: {
+    variable: 'MAYFLY_WORKERS',
+    default: '1',
+    takes: 'a whole number from 1 to 64',
+    meaning:
+      'Processes that share the port. With more than one a supervisor starts them, starts those again that die, and writes one `/metrics` for all ([workers](operations.md#workers)); as many as there are cores.',
+    schema: z.pipe(
+      check((value) => /^[1-9][0-9]?$/.test(value) && Number(value) <= 64),
+      z.transform(Number),
+    ),
   },
   logLevel: {
     variable: 'MAYFLY_LOG_LEVEL',
@@ -446,6 +459,7 @@ export function parseSettings(environment: Environment, folder: string): Setting
     rateLimitIntrospection: getOptional(settings.rateLimitIntrospection),
     dpopNonceRequired: get(settings.dpopNonce) === 'required',
     metricsListen: getOptional(settings.metricsListen),
+    workers: get(settings.workers),
     logLevel: get(settings.logLevel),
     allowInsecureIssuer: get(settings.allowInsecureIssuer),
     allowInsecureHttp: get(settings.allowInsecureHttp),

@@ -18,18 +18,28 @@ const redact = {
 
 /** Lines that cannot be written wait for room up to this, and later ones are dropped. */
 const maxWaitingBytes = 1024 * 1024
+/** What a pipe takes whole, whoever else writes to it (POSIX guarantees 512, Linux 4096). */
+const maxLineBytes = 4_096
+const maxTextLength = 400
 
-/** The operator's log, on stderr: JSON lines, or readable ones for a terminal. */
-export function createLogger(level: LogLevel, readable: boolean): Logger {
-  const stderr = destination({ fd: 2, sync: true, maxLength: maxWaitingBytes })
+/**
+ * The operator's log, on stderr: JSON lines, or readable ones for a terminal. Several processes may write to one pipe: each
+ * line is one write of no more than what arrives in one piece.
+ *
+ * @param base fields of every line
+ */
+export function createLogger(level: LogLevel, readable: boolean, base: object | null = null): Logger {
+  const stderr = destination({ fd: 2, sync: true, maxLength: maxWaitingBytes, maxWrite: maxLineBytes })
   // A log that cannot be written, its disk full perhaps, must not become the answer to a request: without a listener each
   // line would throw where it was logged.
   stderr.on('error', () => {})
-  const stream: DestinationStream = readable ? { write: (line) => void stderr.write(formatLine(line)) } : stderr
+  const stream: DestinationStream = readable
+    ? { write: (line) => void stderr.write(formatLine(line)) }
+    : { write: (line) => void stderr.write(shorten(line)) }
   return pino(
     {
       level,
-      base: null,
+      base,
       redact,
       messageKey: 'message',
       // Errors come described; pino's own serializer would take the description for an error.
@@ -39,6 +49,17 @@ export function createLogger(level: LogLevel, readable: boolean): Logger {
     },
     stream,
   )
+}
+
+// Texts of errors that others wrote may be of any length.
+function shorten(line: string): string {
+  if (Buffer.byteLength(line) <= maxLineBytes) return line
+  const cut = (_: string, value: unknown): unknown =>
+    typeof value === 'string' && value.length > maxTextLength ? `${value.slice(0, maxTextLength)}…` : value
+  const shorter = `${JSON.stringify(JSON.parse(line), cut)}\n`
+  if (Buffer.byteLength(shorter) <= maxLineBytes) return shorter
+  const { level, time, worker, message } = JSON.parse(shorter) as Record<string, unknown>
+  return `${JSON.stringify({ level, time, worker, message, cut: true })}\n`
 }
 
 const colours = { debug: 'gray', info: 'cyan', warn: 'yellow', error: 'red' } as const

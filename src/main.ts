@@ -21,6 +21,7 @@ export interface RunningServer {
   readonly metricsUrl: string | undefined
   readonly prepared: PreparedApp
   readonly keys: App['keys']
+  readonly readSnapshot: App['readSnapshot']
   /** Drains, closes, and resolves when nothing is left. */
   stop(): Promise<void>
 }
@@ -37,16 +38,19 @@ export async function startServer(settings: Settings, options: AppOptions): Prom
   let app: App | undefined
   try {
     const tls = prepared.tls?.server
+    // Who joins others has their port, and takes their connections from the moment that it listens.
+    if (options.membership?.joins && settings.issuer !== undefined) app = await prepared.start(settings.issuer)
     const listener = await bind(settings, 'MAYFLY_HOST and MAYFLY_PORT', options, tls)
     listeners.push(listener)
     prepared.tls?.onChange((certificate) => listener.replaceCertificate(certificate))
     const url = toUrl(tls === undefined ? 'http' : 'https', settings.host, listener.port)
     const issuer = settings.issuer ?? url
-    app = await prepared.start(issuer, { passing: settings.issuer === undefined && settings.port === 0 })
+    app ??= await prepared.start(issuer, { passing: settings.issuer === undefined && settings.port === 0 })
     const metricsUrl = await serveMetrics(settings, app, listeners, options)
     listener.serve(app.main)
     const started = app
-    return { issuer, url, metricsUrl, prepared, keys: app.keys, stop: () => stop(started, listeners, log) }
+    const { keys, readSnapshot } = app
+    return { issuer, url, metricsUrl, prepared, keys, readSnapshot, stop: () => stop(started, listeners, log) }
   } catch (error) {
     await Promise.all(listeners.map((listener) => listener.drain()))
     await (app ?? prepared).close()

@@ -1,5 +1,4 @@
 /** From the command line to a command, and from what it did to output and exit code: 0 done, 1 refused or failed, 2 wrong use. */
-import { readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { createInterface } from 'node:readline/promises'
 import { CommanderError, Option, Command as Program } from 'commander'
@@ -10,12 +9,10 @@ import { RegistryError, StoreUnavailable } from '../lib/store-error.ts'
 import type { Store } from '../store/store.ts'
 import { type Command, type CommandContext, CommandFailure, type OptionValues, UsageError } from './command.ts'
 import { commands, nouns } from './commands.ts'
+import { program, readVersion } from './program.ts'
 import { maskSecrets } from './values.ts'
 
 const maxStdinBytes = 64 * 1024
-
-/** How this program is called where it runs. */
-const program = import.meta.url.includes('/node_modules/') ? 'npx mayfly' : 'npx --no mayfly'
 
 // Sentences and examples are written with `mayfly`, which no shell finds unless it was installed for the whole machine.
 function asCalled(text: string): string {
@@ -54,13 +51,6 @@ function addNoun(root: Program, noun: string): Program {
     .command(noun)
     .description(nouns[noun] ?? noun)
     .helpCommand(false)
-}
-
-function readVersion(): string {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string
-  }
-  return version
 }
 
 function addCommand(

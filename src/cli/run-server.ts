@@ -2,16 +2,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { generateSecret } from '../client/client-secret.ts'
-import { defaultWitnessFile, readEnvironment, type Settings, unknownVariables } from '../config.ts'
-import { describeError } from '../lib/log.ts'
+import { defaultWitnessFile, type Environment, readEnvironment, type Settings, unknownVariables } from '../config.ts'
+import { describeError, type Log } from '../lib/log.ts'
 import { createLogger } from '../logger.ts'
-import { type RunningServer, startServer } from '../main.ts'
-import { curlFor } from './client-create.ts'
-import type { CommandContext } from './command.ts'
-
-const devResource = 'https://api.example.test'
-const devScopes = ['demo:read', 'demo:write']
+import { type CommandContext, CommandFailure } from './command.ts'
 
 /** Runs a server until SIGTERM or SIGINT. @throws what `startServer` throws */
 export async function runServer(context: CommandContext, dev: boolean): Promise<void> {
@@ -19,22 +13,65 @@ export async function runServer(context: CommandContext, dev: boolean): Promise<
   const settings = folder === undefined ? context.settings : devSettings(context.settings, folder)
   const log = createLogger(settings.logLevel, process.stderr.isTTY === true)
   if (folder !== undefined) process.once('exit', () => throwAway(folder))
+  const environment = readEnvironment(process.env, process.cwd())
   try {
-    for (const name of unknownVariables(readEnvironment(process.env, process.cwd())))
+    for (const name of unknownVariables(environment))
       log.warn({ variable: name }, 'not a setting of this version: ignored')
-    const ended = catchSignals(log)
-    const server = await startServer(settings, { log })
-    process.stdout.write(`mayfly listening on ${server.url}\n`)
-    try {
-      if (folder === undefined) await printFirstSteps(context, settings, server)
-      else await printDevClient(server)
-      await ended
-    } finally {
-      await server.stop()
-    }
+    const run = { settings, environment, dev, log, ended: catchSignals(log) }
+    await (settings.workers === 1 ? runAlone(run) : runSupervisor(run))
   } finally {
     if (folder !== undefined) throwAway(folder)
   }
+}
+
+interface Run {
+  readonly settings: Settings
+  readonly environment: Environment
+  readonly dev: boolean
+  readonly log: Log
+  /** Resolves at the first signal. */
+  readonly ended: Promise<void>
+}
+
+async function runAlone({ settings, dev, log, ended }: Run): Promise<void> {
+  const { startServer } = await import('../main.ts')
+  const { describeFirstSteps, makeDevClient } = await import('./first-steps.ts')
+  const server = await startServer(settings, { log })
+  announce(server.url)
+  try {
+    process.stdout.write(dev ? await makeDevClient(server) : await describeFirstSteps(settings, server))
+    await ended
+  } finally {
+    await server.stop()
+  }
+}
+
+async function runSupervisor({ settings, environment, dev, log, ended }: Run): Promise<void> {
+  const { Supervisor } = await import('./supervisor.ts')
+  const own = Object.entries(environment).filter(([name]) => name.startsWith('MAYFLY_'))
+  const supervisor = new Supervisor({
+    settings,
+    environment: { ...Object.fromEntries(own), ...(dev ? devEnvironment(settings) : {}) },
+    firstStart: dev ? 'dev' : 'first',
+    log,
+  })
+  killAtSecondSignal(ended, () => supervisor.kill())
+  const { url, text = '' } = await supervisor.start()
+  announce(url)
+  process.stdout.write(text)
+  let byThemselves = false
+  try {
+    await Promise.race([ended, supervisor.lost])
+    log.info({}, 'draining')
+  } finally {
+    byThemselves = await supervisor.stop()
+  }
+  if (!byThemselves) throw new CommandFailure('not every worker ended by itself: what those had only counted is gone')
+  log.info({}, 'stopped')
+}
+
+function announce(url: string): void {
+  process.stdout.write(`mayfly listening on ${url}\n`)
 }
 
 function throwAway(folder: string): void {
@@ -42,7 +79,7 @@ function throwAway(folder: string): void {
 }
 
 // What nobody caught is a bug: it is logged, and the process ends rather than go on half alive.
-function catchSignals(log: ReturnType<typeof createLogger>): Promise<void> {
+function catchSignals(log: Log): Promise<void> {
   process.on('uncaughtException', (error) => {
     log.error({ err: describeError(error) }, 'uncaught')
     process.exit(1)
@@ -53,61 +90,29 @@ function catchSignals(log: ReturnType<typeof createLogger>): Promise<void> {
   })
 }
 
+// By itself it would end the supervisor alone, and its workers would drain.
+function killAtSecondSignal(first: Promise<void>, kill: () => void): void {
+  void first.then(() => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.removeAllListeners(signal).once(signal, () => {
+        kill()
+        process.kill(process.pid, signal)
+      })
+    }
+  })
+}
+
 function devSettings({ postgresUrl: _, ...settings }: Settings, folder: string): Settings {
   const masterKeyFile = join(folder, 'master.key')
   const witnessFile = defaultWitnessFile(masterKeyFile)
   return { ...settings, databasePath: join(folder, 'mayfly.db'), masterKeyFile, witnessFile }
 }
 
-// Until a resource is registered no token can be had, so each start says how, not only the one that made the keys: that
-// one may have ended without saying anything, because the port was taken.
-async function printFirstSteps(context: CommandContext, settings: Settings, server: RunningServer): Promise<void> {
-  const { store, provisioned } = server.prepared
-  if (server.issuer !== server.url) process.stdout.write(`issuer ${server.issuer}\n`)
-  if (server.metricsUrl !== undefined) process.stdout.write(`metrics on ${server.metricsUrl}/metrics\n`)
-  if (!provisioned.madeKeys && (await store.listResources()).length > 0) return
-  process.stdout.write(
-    [
-      '',
-      provisioned.madeKeys ? 'First start. Made:' : 'No resource is registered yet. In use:',
-      `  database      ${settings.databasePath}`,
-      `  master key    ${settings.masterKeyFile}${provisioned.madeKeys && !provisioned.madeMasterKey ? ' (was there)' : ''}`,
-      '  signing keys  ES256 and RS256, one active and one staged each',
-      '',
-      'Keep a copy of the master key apart from the database. Next, in another terminal:',
-      `  ${context.program} resource create https://api.example.com --scope "invoices:read invoices:write"`,
-      `  ${context.program} client create billing --audience https://api.example.com --scope "invoices:read"`,
-      '',
-    ].join('\n'),
-  )
-}
-
-async function printDevClient({ prepared, issuer }: RunningServer): Promise<void> {
-  const { store } = prepared
-  const { secretId, sha256, secret } = generateSecret()
-  await store.createResource(devResource, { scopes: devScopes }, 'server')
-  const client = await store.createClient(
-    'dev',
-    {
-      name: 'dev',
-      grantTypes: ['client_credentials'],
-      authMethods: ['client_secret_basic'],
-      scopes: devScopes,
-      audiences: [devResource],
-    },
-    { kind: 'generated', secretId, sha256 },
-    'server',
-  )
-  process.stdout.write(
-    [
-      '',
-      'For development: database and keys are thrown away at the end.',
-      `  resource  ${devResource}  (${devScopes.join(' ')})`,
-      '  client    dev',
-      '',
-      'A token:',
-      `  ${curlFor(client, secret.reveal(), issuer)}`,
-      '',
-    ].join('\n'),
-  )
+function devEnvironment({ databasePath, masterKeyFile, witnessFile }: Settings): Environment {
+  return {
+    MAYFLY_DATABASE_URL: `file:${databasePath}`,
+    MAYFLY_DATABASE_URL_FILE: '',
+    MAYFLY_MASTER_KEY_FILE: masterKeyFile,
+    MAYFLY_WITNESS_FILE: witnessFile,
+  }
 }

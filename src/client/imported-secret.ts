@@ -71,9 +71,12 @@ export interface CheckLimits {
   readonly waiting: number
 }
 
-/** @param cores how many the machine has */
-export function checkLimitsFor(cores: number): CheckLimits {
-  const running = Math.max(1, cores - 1)
+/**
+ * @param cores how many the machine has
+ * @param processes how many share them
+ */
+export function checkLimitsFor(cores: number, processes = 1): CheckLimits {
+  const running = Math.max(1, Math.floor((cores - 1) / processes))
   return { running, waiting: running * 8 }
 }
 

@@ -6,22 +6,15 @@ import { auditedEndpoints } from '../audit/event.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import { OAuthError, refusalOf } from '../oauth/errors.ts'
-import type { LimitMode, LimitState } from '../oauth/rate-limit.ts'
+import type { LimitState } from '../oauth/rate-limit.ts'
 import { addressGroup } from './address.ts'
 import type { RequestFacts } from './caller.ts'
-import { type Attempt, FailureThrottle, type PassedLimit } from './failure-throttle.ts'
+import type { PassedLimit } from './failure-counts.ts'
+import { type Attempt, FailureThrottle } from './failure-throttle.ts'
+import { type LimitCounts, type LimitSettings, windowSeconds } from './limit-counts.ts'
 import type { Metrics } from './metrics.ts'
 import type { RequestRecord, Route } from './request.ts'
 import { WindowCounters } from './window-counters.ts'
-
-/** What the server's settings say of limits; all of them in a minute. */
-export interface LimitSettings {
-  readonly rateLimitMode: LimitMode
-  readonly rateLimitFailures: number
-  /** Requests of one client at `/token`, and as many at `/revoke`. */
-  readonly rateLimitPerClient: number | undefined
-  readonly rateLimitIntrospection: number | undefined
-}
 
 /** Which limits there are, for metrics. */
 export const limitNames = ['address', 'client', 'requests'] as const
@@ -37,34 +30,25 @@ export interface CallerAttempt extends Attempt {
 
 export interface LimitParts {
   readonly settings: LimitSettings
+  /** Where is counted. */
+  readonly counts: LimitCounts
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
 }
 
-const windowSeconds = 60
-const maxClients = 20_000
 /** Lines of the log a minute about what would have been refused. */
 const maxLines = 60
 
 export class CallerLimits {
   readonly #parts: LimitParts
   readonly #failures: FailureThrottle
-  readonly #requests: { readonly [Endpoint in Route]?: WindowCounters | undefined }
   readonly #lines: WindowCounters
 
   constructor(parts: LimitParts) {
-    const { settings, clock } = parts
-    const perClient = (limit: number | undefined) =>
-      limit === undefined ? undefined : new WindowCounters(clock, { limit, windowSeconds, maxKeys: maxClients })
     this.#parts = parts
-    this.#failures = new FailureThrottle(clock, settings.rateLimitFailures)
-    this.#requests = {
-      token: perClient(settings.rateLimitPerClient),
-      revoke: perClient(settings.rateLimitPerClient),
-      introspect: perClient(settings.rateLimitIntrospection),
-    }
-    this.#lines = new WindowCounters(clock, { limit: maxLines, windowSeconds, maxKeys: 1 })
+    this.#failures = new FailureThrottle(parts.counts.failures)
+    this.#lines = new WindowCounters(parts.clock, { limit: maxLines, windowSeconds, maxKeys: 1 })
   }
 
   /** Before a client proves itself. @throws OAuthError `too_many_failures`, and then no check is made */
@@ -127,7 +111,7 @@ export class CallerLimits {
     clientId: string,
     facts: RequestFacts,
   ): Promise<OAuthError | undefined> {
-    const counters = this.#requests[route]
+    const counters = this.#parts.counts.requests[route]
     if (counters === undefined) return undefined
     const { used, resetSeconds } = await counters.add(clientId)
     const remaining = Math.max(0, counters.limit - used)
@@ -141,7 +125,7 @@ export class CallerLimits {
   async #takeRequestBack(facts: RequestFacts): Promise<void> {
     const { attempt, client, isCounted } = facts
     if (attempt === undefined || client === undefined || isCounted !== true) return
-    await this.#requests[attempt.route]?.takeBack(client.client.clientId)
+    await this.#parts.counts.requests[attempt.route]?.takeBack(client.client.clientId)
     delete facts.limit
   }
 

@@ -148,6 +148,7 @@ export class Metrics {
   }
 }
 
+/** What the numbers of several processes that serve one database make together is said by `aggregator`; without it, their sum. */
 function addGauges(gauges: Gauges, registers: Registry[]): void {
   new Gauge({
     name: 'mayfly_secret_checks',
@@ -160,6 +161,7 @@ function addGauges(gauges: Gauges, registers: Registry[]): void {
   new Gauge({
     name: 'mayfly_store_backlog_bytes',
     help: 'Bytes of the -wal that are not in the database file yet: they grow while another process reads in one long transaction',
+    aggregator: 'max',
     registers,
     collect() {
       this.set(gauges.storeBacklogBytes())
@@ -169,6 +171,7 @@ function addGauges(gauges: Gauges, registers: Registry[]): void {
     name: 'mayfly_signing_keys',
     help: 'Published signing keys',
     labelNames: ['alg', 'state'],
+    aggregator: 'max',
     registers,
     collect() {
       this.reset()
@@ -179,6 +182,7 @@ function addGauges(gauges: Gauges, registers: Registry[]): void {
     name: 'mayfly_signing_key_next_transition_seconds',
     help: 'Time until the next signing key is activated or leaves the JWKS; below zero when that is overdue',
     labelNames: ['alg'],
+    aggregator: 'min',
     registers,
     collect() {
       this.reset()
@@ -191,6 +195,7 @@ function addGauges(gauges: Gauges, registers: Registry[]): void {
     name: 'mayfly_signing_key_active_age_seconds',
     help: 'Time since the active signing key began to sign',
     labelNames: ['alg'],
+    aggregator: 'max',
     registers,
     collect() {
       this.reset()

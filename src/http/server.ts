@@ -56,6 +56,8 @@ export interface ServerParts {
   readonly limits: CallerLimits
   readonly refusals: RefusalLog
   readonly metrics: Metrics
+  /** All numbers of this port, in Prometheus' text. @throws OAuthError `not_ready` when they cannot be had */
+  readMetrics(): Promise<string>
   readonly clock: Clock
   readonly log: Log
   readonly addressOf: AddressOf
@@ -143,7 +145,7 @@ function addHealth(add: AddRoute, parts: ServerParts, detailed: boolean, base: s
     add(`${prefix}/readyz`, 'readyz', {
       GET: async (record) => answerHealth(record, await parts.checkReadiness(), detailed && isVerbose(record)),
     })
-    if (detailed) add(`${prefix}/metrics`, 'metrics', { GET: (record) => answerMetrics(record, parts.metrics) })
+    if (detailed) add(`${prefix}/metrics`, 'metrics', { GET: (record) => answerMetrics(record, parts) })
   }
 }
 
@@ -151,13 +153,13 @@ function isVerbose({ incoming }: RequestRecord): boolean {
   return /[?&]verbose(?:[=&]|$)/.test(incoming.url ?? '')
 }
 
-async function answerMetrics(record: RequestRecord, metrics: Metrics): Promise<Response> {
+async function answerMetrics(record: RequestRecord, { metrics, readMetrics }: ServerParts): Promise<Response> {
   const headers = {
     'content-type': metrics.registry.contentType,
     'cache-control': 'no-store',
     'x-request-id': record.requestId,
   }
-  return new Response(await metrics.registry.metrics(), { headers })
+  return new Response(await readMetrics(), { headers })
 }
 
 function refuseAuthorize(): never {

@@ -17,6 +17,8 @@ export interface OpenStoreOptions {
   readonly events?: StoreEvents
   /** What the store is held against; without it, an old copy goes unnoticed. */
   readonly witness?: WitnessOptions
+  /** How many processes of this machine share what the database may be used for. */
+  readonly processes?: number
 }
 
 /** Where a store is, as the settings have it. */

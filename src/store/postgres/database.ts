@@ -17,6 +17,9 @@ import { StoreUnavailable } from '../../lib/store-error.ts'
 import { DatabaseFailure, failureOfConnect, failureOfSent } from './failure.ts'
 
 const maxConnections = 10
+/** What processes that share a machine have together, and what each needs in any case: two statements under way, and others beside. */
+const sharedConnections = 20
+const leastConnections = 4
 /** Acts that wait for a connection. */
 const maxWaiting = 5_000
 const connectMilliseconds = 2_000
@@ -76,11 +79,12 @@ export class Database {
   #running = 0
   #idle: (() => void)[] = []
 
-  constructor(url: Secret) {
+  /** `processes`: how many of this machine use the database. */
+  constructor(url: Secret, processes = 1) {
     this.#pool = new pg.Pool({
       connectionString: url.reveal(),
       application_name: 'mayfly',
-      max: maxConnections,
+      max: Math.min(maxConnections, Math.max(leastConnections, Math.floor(sharedConnections / processes))),
       connectionTimeoutMillis: connectMilliseconds,
       idleTimeoutMillis: idleMilliseconds,
       statement_timeout: statementMilliseconds,

@@ -31,6 +31,7 @@ export interface PostgresStoreOptions {
   readonly clock: Clock
   readonly events?: StoreEvents
   readonly witness?: WitnessOptions
+  readonly processes?: number
 }
 
 /**
@@ -41,7 +42,7 @@ export interface PostgresStoreOptions {
 export async function openPostgresStore(url: Secret, options: PostgresStoreOptions): Promise<Store> {
   const { location, clock, events = {}, witness } = options
   const guard = witness === undefined ? undefined : new PostgresGuard(witness, events)
-  const database = new Database(url)
+  const database = new Database(url, options.processes)
   try {
     await prepare(database, options)
     await guard?.inspect(database, location)

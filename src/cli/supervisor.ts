@@ -1,0 +1,205 @@
+/**
+ * Several processes on one port. The supervisor serves nothing: it starts workers, starts those again that die, keeps what
+ * limits count, and sums the metrics. All workers listen on one socket (node:cluster without its scheduler), so that a
+ * connection goes to whoever takes it: none waits at a worker that is paused, and none is lost with one that dies before
+ * it has taken it.
+ *
+ *   the first start      worker 1 alone, which makes what is missing; then the others. One that cannot begin ends them all
+ *   a worker dies        another one takes its place, after a time that doubles while it goes on dying
+ *   none serves          after a minute the supervisor ends with 1: whoever runs it shall see that
+ *   SIGTERM, SIGINT      all drain at once; who has not ended after 15 s is killed
+ *   the supervisor dies  its workers see the channel end, and drain
+ */
+import cluster from 'node:cluster'
+import { fileURLToPath } from 'node:url'
+import type { Environment, Settings } from '../config.ts'
+import { createLimitCounts, type LimitCounts } from '../http/limit-counts.ts'
+import { MetricsSum } from '../http/metrics-sum.ts'
+import { serveCounts } from '../http/shared-counts.ts'
+import { BackOff } from '../lib/back-off.ts'
+import { systemClock } from '../lib/clock.ts'
+import type { Log } from '../lib/log.ts'
+import { pause } from '../lib/pause.ts'
+import { CommandFailure } from './command.ts'
+import { readVersion } from './program.ts'
+import { type End, type Talk, WorkerPlace } from './worker-place.ts'
+import { firstStartVariable, type Ready, versionVariable, workerVariable } from './worker-talk.ts'
+
+const restartLimits = { firstMilliseconds: 200, mostMilliseconds: 30_000, livedWellMilliseconds: 60_000 }
+const snapshotMilliseconds = 500
+const drainMilliseconds = 15_000
+const lostMilliseconds = 60_000
+
+export interface SupervisorParts {
+  readonly settings: Settings
+  /** What workers take their settings from. */
+  readonly environment: Environment
+  /** What the first worker prepares and describes. */
+  readonly firstStart: 'first' | 'dev'
+  readonly log: Log
+}
+
+export class Supervisor {
+  readonly #parts: SupervisorParts
+  readonly #places: readonly WorkerPlace[]
+  readonly #backOffs: ReadonlyMap<WorkerPlace, BackOff>
+  readonly #counts: LimitCounts
+  readonly #sum = new MetricsSum()
+  readonly #version = readVersion()
+  readonly #timers = new Set<NodeJS.Timeout>()
+  readonly #lost = Promise.withResolvers<never>()
+  #lostTimer: NodeJS.Timeout | undefined
+  #first: Ready | undefined
+  #hasStarted = false
+  #isEnding = false
+  #restarts = 0
+  #look: Promise<string> | undefined
+
+  constructor(parts: SupervisorParts) {
+    this.#parts = parts
+    this.#counts = createLimitCounts(parts.settings, systemClock)
+    const events = {
+      onFork: (talk: Talk, process: number) => this.#connect(talk, process),
+      onReady: (place: WorkerPlace) => this.#noteReady(place),
+      onEnd: (place: WorkerPlace, end: End) => this.#noteEnd(place, end),
+    }
+    this.#places = Array.from({ length: parts.settings.workers }, (_, i) => new WorkerPlace(i + 1, events))
+    this.#backOffs = new Map(this.#places.map((place) => [place, new BackOff(systemClock, restartLimits)]))
+    this.#lost.promise.catch(() => undefined)
+    cluster.schedulingPolicy = cluster.SCHED_NONE
+    cluster.setupPrimary({
+      exec: fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url)),
+      args: ['serve'],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
+  }
+
+  /** Rejects when no worker has served for a minute. */
+  get lost(): Promise<never> {
+    return this.#lost.promise
+  }
+
+  /** Resolves when all workers serve. @throws what kept one of them from it; none is left then */
+  async start(): Promise<Ready> {
+    const [one, ...others] = this.#places
+    if (one === undefined) throw new Error('no worker is wanted')
+    try {
+      const first = await one.launch(this.#environmentOf(one, { [firstStartVariable]: this.#parts.firstStart }))
+      this.#first = first
+      await Promise.all(others.map((place) => place.launch(this.#environmentOf(place))))
+      this.#hasStarted = true
+      return first
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+  }
+
+  /** Drains all workers. @returns whether each of them ended by itself */
+  async stop(): Promise<boolean> {
+    this.#isEnding = true
+    clearTimeout(this.#lostTimer)
+    for (const timer of this.#timers) clearTimeout(timer)
+    for (const place of this.#places) place.drain()
+    const ended = Promise.all(this.#places.map((place) => place.ended))
+    const patience = new AbortController()
+    await Promise.race([ended, pause(drainMilliseconds, patience.signal)])
+    patience.abort()
+    const left = this.#places.filter((place) => !place.isEmpty)
+    for (const { number } of left) this.#parts.log.error({ worker: number }, 'did not end, and is killed')
+    this.kill()
+    await ended
+    return left.length === 0
+  }
+
+  /** Ends all workers at once. */
+  kill(): void {
+    this.#isEnding = true
+    for (const place of this.#places) place.kill()
+  }
+
+  #connect(talk: Talk, process: number): void {
+    serveCounts(talk, this.#counts)
+    talk.on('metrics', () => this.#readMetrics())
+    talk.on('counted', (snapshot) => {
+      this.#sum.note(process, snapshot)
+      return null
+    })
+  }
+
+  #noteReady(place: WorkerPlace): void {
+    this.#backOffs.get(place)?.noteBirth()
+    clearTimeout(this.#lostTimer)
+    this.#lostTimer = undefined
+    this.#parts.log.info({ worker: place.number, pid: place.process }, 'worker serves')
+  }
+
+  #noteEnd(place: WorkerPlace, { process, by, hadServed, fault }: End): void {
+    this.#sum.noteEnd(process)
+    const wait = this.#backOffs.get(place)?.noteEnd() ?? 0
+    // One that cannot begin ends the first start.
+    if (this.#isEnding || !(this.#hasStarted || hadServed)) return
+    const why = fault === undefined ? {} : { err: fault }
+    this.#parts.log.error({ worker: place.number, by, restart_in_ms: wait, ...why }, 'worker ended')
+    if (this.#places.every(({ state }) => state === 'waiting' || state === 'starting')) {
+      this.#lostTimer ??= setTimeout(() => this.#giveUp(), lostMilliseconds)
+    }
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      this.#restarts += 1
+      // How it ends is told to `#noteEnd`.
+      place.launch(this.#environmentOf(place)).catch(() => undefined)
+    }, wait)
+    this.#timers.add(timer)
+  }
+
+  #giveUp(): void {
+    this.#lost.reject(new CommandFailure('no worker has served for a minute: the log says why each of them ended'))
+  }
+
+  /** Those that ask together share one look. */
+  #readMetrics(): Promise<string> {
+    this.#look ??= this.#sumMetrics().finally(() => {
+      this.#look = undefined
+    })
+    return this.#look
+  }
+
+  async #sumMetrics(): Promise<string> {
+    const found = await Promise.all(this.#places.map((place) => place.readSnapshot(snapshotMilliseconds)))
+    for (const each of found) if (each !== undefined) this.#sum.note(each.process, each.snapshot)
+    return this.#sum.write({ states: this.#places.map(({ state }) => state), restarts: this.#restarts })
+  }
+
+  // What was in `.env` at the start is in the environment now; what is written there since counts after the next start.
+  #environmentOf(place: WorkerPlace, extra: Environment = {}): Environment {
+    return {
+      ...this.#parts.environment,
+      ...this.#whereTheOthersAre(),
+      ...extra,
+      [workerVariable]: String(place.number),
+      [versionVariable]: this.#version,
+    }
+  }
+
+  // A free port was chosen by the first worker. Whoever asks for a free one as well is given the same while any of them has
+  // it, and must name it when none has.
+  #whereTheOthersAre(): Environment {
+    if (this.#first === undefined) return {}
+    const { issuer, url, metricsUrl } = this.#first
+    const { settings } = this.#parts
+    const isHeld = this.#places.some(({ state }) => state === 'ready' || state === 'silent')
+    return {
+      MAYFLY_ISSUER: issuer,
+      ...(isHeld || settings.port !== 0 ? {} : { MAYFLY_PORT: portOf(url) }),
+      ...(isHeld || settings.metricsListen?.port !== 0 || metricsUrl === undefined
+        ? {}
+        : { MAYFLY_METRICS_LISTEN: new URL(metricsUrl).host }),
+    }
+  }
+}
+
+function portOf(url: string): string {
+  const { port, protocol } = new URL(url)
+  return port === '' ? (protocol === 'https:' ? '443' : '80') : port
+}

@@ -1,0 +1,122 @@
+/** One of several processes that share a port: a server as any other, which a supervisor starts and ends (`supervisor.ts`). */
+import cluster from 'node:cluster'
+import type { Membership } from '../app.ts'
+import { parseSettings, type Settings } from '../config.ts'
+import { createLimitCounts } from '../http/limit-counts.ts'
+import { createSharedCounts } from '../http/shared-counts.ts'
+import { Channel } from '../lib/channel.ts'
+import { systemClock } from '../lib/clock.ts'
+import { describeError, type Log } from '../lib/log.ts'
+import { StoreUnavailable } from '../lib/store-error.ts'
+import { createLogger } from '../logger.ts'
+import { type RunningServer, startServer } from '../main.ts'
+import { OAuthError } from '../oauth/errors.ts'
+import { CommandFailure } from './command.ts'
+import { describeFirstSteps, makeDevClient } from './first-steps.ts'
+import { readVersion } from './program.ts'
+import {
+  firstStartVariable,
+  type Ready,
+  type StartFault,
+  type SupervisorSays,
+  versionVariable,
+  type WorkerSays,
+  workerVariable,
+} from './worker-talk.ts'
+
+type Talk = Channel<SupervisorSays, WorkerSays>
+
+const metricsMilliseconds = 1_500
+const lastWordMilliseconds = 1_000
+
+/** Serves until the supervisor says so, or is gone, or a signal comes; then drains and ends the process. */
+export async function runWorker(): Promise<void> {
+  const settings = parseSettings(process.env, process.cwd())
+  const number = Number(process.env[workerVariable])
+  const log = createLogger(settings.logLevel, process.stderr.isTTY === true, { worker: number })
+  const talk: Talk = new Channel((message) => void process.send?.(message, undefined, {}, ignore))
+  process.on('message', (message) => talk.receive(message))
+  const ended = whenTold(talk, log)
+  try {
+    const server = await begin(settings, { number, talk, log })
+    await ended
+    await server.stop()
+    await talk.ask('counted', await server.readSnapshot(), lastWordMilliseconds).catch(ignore)
+    process.exit(0)
+  } catch (error) {
+    await talk.ask('failed', await explain(error, settings), lastWordMilliseconds).catch(ignore)
+    process.exit(1)
+  }
+}
+
+async function begin(
+  settings: Settings,
+  { number, talk, log }: { readonly number: number; readonly talk: Talk; readonly log: Log },
+): Promise<RunningServer> {
+  const first = process.env[firstStartVariable]
+  requireSameProgram()
+  const own = createLimitCounts(settings, systemClock)
+  const membership: Membership = {
+    number,
+    count: settings.workers,
+    joins: first === undefined,
+    counts: createSharedCounts({ channel: talk, own, clock: systemClock, log }),
+    readMetrics: () => readMetrics(talk),
+  }
+  const server = await startServer(settings, { log, membership })
+  talk.on('snapshot', () => server.readSnapshot())
+  const text = first === 'dev' ? await makeDevClient(server) : first && (await describeFirstSteps(settings, server))
+  const ready: Ready = { url: server.url, issuer: server.issuer, metricsUrl: server.metricsUrl, text }
+  talk.tell('ready', ready)
+  return server
+}
+
+// A package that was replaced while the server runs would bring the database up to date under the other workers.
+function requireSameProgram(): void {
+  const [runs, lies] = [process.env[versionVariable], readVersion()]
+  if (runs === lies) return
+  throw new CommandFailure(`version ${runs} runs, and ${lies} was installed in its place: restart the server`)
+}
+
+// Half of the numbers would look like all of them.
+async function readMetrics(talk: Talk): Promise<string> {
+  try {
+    return await talk.ask('metrics', null, metricsMilliseconds)
+  } catch (cause) {
+    throw new OAuthError('not_ready', { cause })
+  }
+}
+
+// The supervisor gets the signals that are sent to all of a group as well, and tells in any case; who is alone without it
+// would serve with nobody to end him.
+function whenTold(talk: Talk, log: Log): Promise<void> {
+  process.on('uncaughtException', (error) => {
+    log.error({ err: describeError(error) }, 'uncaught')
+    process.exit(1)
+  })
+  return new Promise((resolve) => {
+    talk.on('drain', () => {
+      resolve()
+      return null
+    })
+    cluster.worker?.once('disconnect', () => {
+      // Node would end the process here, and the requests with it.
+      if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true
+      talk.close()
+      log.warn({}, 'the supervisor is gone')
+      resolve()
+    })
+    process.once('SIGTERM', () => resolve())
+    process.once('SIGINT', () => resolve())
+  })
+}
+
+async function explain(error: unknown, settings: Settings): Promise<StartFault> {
+  const { explainFailure } = await import('../store/open-store.ts')
+  const explained = error instanceof StoreUnavailable ? explainFailure(error, settings) : error
+  if (!(explained instanceof Error)) return { name: 'Error', message: typeof explained }
+  const { name, message, cause } = explained
+  return { name, message, ...(cause instanceof Error ? { cause: { name: cause.name, message: cause.message } } : {}) }
+}
+
+function ignore(): void {}
