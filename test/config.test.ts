@@ -58,6 +58,7 @@ describe('settings', () => {
       rateLimitIntrospection: undefined,
       dpopNonceRequired: false,
       metricsListen: undefined,
+      workers: 1,
       logLevel: 'info',
       allowInsecureIssuer: false,
       allowInsecureHttp: false,
@@ -74,6 +75,7 @@ describe('settings', () => {
     [{ MAYFLY_DATABASE_URL: 'file:///var/lib/x.db' }, { databasePath: '/var/lib/x.db' }],
     [{ MAYFLY_DATABASE_URL: 'file:x.db' }, { databasePath: '/srv/mayfly/x.db' }],
     [{ MAYFLY_PORT: '0' }, { port: 0 }],
+    [{ MAYFLY_WORKERS: '64' }, { workers: 64 }],
     [{ MAYFLY_METRICS_LISTEN: '[::1]:9000' }, { metricsListen: { host: '::1', port: 9000 } }],
     [{ MAYFLY_ASSERTION_AUDIENCE: 'issuer-or-token-endpoint' }, { assertionAudience: 'issuer-or-token-endpoint' }],
     [{ MAYFLY_TRUSTED_PROXIES: '10.0.0.0/8, ::1' }, { trustedProxies: ['10.0.0.0/8', '::1'] }],
@@ -155,6 +157,7 @@ describe('settings', () => {
     ['MAYFLY_RATE_LIMIT_PER_CLIENT', ['0', '1.5', '99999999']],
     ['MAYFLY_RATE_LIMIT_INTROSPECTION', ['0', '600/m']],
     ['MAYFLY_METRICS_LISTEN', ['9000', ':9000', 'localhost', 'a:b', 'x:99999']],
+    ['MAYFLY_WORKERS', ['0', '65', '-1', '2.5', '1e1', 'auto', '02', ' 2']],
     ['MAYFLY_LOG_LEVEL', ['INFO', 'trace', 'verbose']],
     ['MAYFLY_ALLOW_INSECURE_HTTP', ['yes', '1', 'TRUE']],
   ]

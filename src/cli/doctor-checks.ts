@@ -21,6 +21,7 @@ export interface Finding {
     | 'secrets'
     | 'clients'
     | 'size'
+    | 'workers'
   readonly status: 'ok' | 'warning' | 'fault'
   readonly detail: string
 }

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { type Command, CommandFailure } from './command.ts'
 import type { Finding } from './doctor-checks.ts'
 import { viewRing } from './open-ring.ts'
@@ -22,6 +23,7 @@ export const doctor: Command = {
     if (options.resetCalendar === true) return resetCalendar(view.moment.wall, view.moment.now)
     const checks = await import('./doctor-checks.ts')
     const { checkClients } = await import('./doctor-clients.ts')
+    const { checkWorkers } = await import('./doctor-workers.ts')
     const findings: readonly Finding[] = [
       ...(await checks.checkFiles(context, view)),
       ...(await checks.checkDatabase(view)),
@@ -33,6 +35,7 @@ export const doctor: Command = {
       ...(await checks.checkSecrets(context, view)),
       ...(await checkClients(context, view)),
       ...(await checks.checkSize(context, view)),
+      ...checkWorkers(context.settings, availableParallelism()),
     ]
     const printed = printList(
       findings.map(({ status, check, detail }) => ({ status, check, detail })),

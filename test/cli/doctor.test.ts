@@ -4,9 +4,11 @@ import Database from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
 import { prepareApp } from '../../src/app.ts'
 import type { Finding } from '../../src/cli/doctor-checks.ts'
+import { checkWorkers } from '../../src/cli/doctor-workers.ts'
 import { generateSecret } from '../../src/client/client-secret.ts'
 import { parseSettings } from '../../src/config.ts'
 import { silentLog } from '../../src/lib/log.ts'
+import { Secret } from '../../src/lib/secret.ts'
 import { type Finished, mayfly, mayflyJson, temporaryFolder } from '../support/process.ts'
 import { addClient, addResource, getToken, ManualClock, startTestServer, type TestServer } from '../support/server.ts'
 
@@ -37,8 +39,24 @@ describe('doctor', () => {
     const { ended, findings } = await examine(server)
     expect(findings.filter((finding) => finding.status !== 'ok')).toEqual([])
     expect([ended.code, ended.stderr]).toEqual([0, ''])
-    expect(new Set(findings.map((finding) => finding.check)).size).toBe(10)
+    expect(new Set(findings.map((finding) => finding.check)).size).toBe(11)
     expect(about(findings, 'size')[0]?.detail).toMatch(/^1 tokens in the last day/)
+  })
+
+  it('finds more workers than the machine has cores, and none too many', async () => {
+    const server = await startTestServer()
+    const { stdout } = await mayfly(['doctor', '--json'], { cwd: server.folder, env: { MAYFLY_WORKERS: '64' } })
+    expect(about(JSON.parse(stdout) as Finding[], 'workers')).toEqual([
+      {
+        check: 'workers',
+        status: 'warning',
+        detail: expect.stringMatching(/^64 on a machine with [0-9]+ cores/) as string,
+      },
+    ])
+    expect(checkWorkers({ workers: 4, postgresUrl: new Secret('postgres://x') }, 4)).toMatchObject([{ status: 'ok' }])
+    expect(checkWorkers({ workers: 4 }, 4)).toMatchObject([
+      { status: 'ok', detail: expect.stringContaining('one writes at a time') as string },
+    ])
   })
 
   it('finds files that others can read, and says how to close them', async () => {
