@@ -22,6 +22,8 @@ export interface RunningServer {
   readonly prepared: PreparedApp
   readonly keys: App['keys']
   readonly readSnapshot: App['readSnapshot']
+  /** Takes no new connection; those that are open go on as if nothing were. */
+  stopListening(): void
   /** Drains, closes, and resolves when nothing is left. */
   stop(): Promise<void>
 }
@@ -50,7 +52,11 @@ export async function startServer(settings: Settings, options: AppOptions): Prom
     listener.serve(app.main)
     const started = app
     const { keys, readSnapshot } = app
-    return { issuer, url, metricsUrl, prepared, keys, readSnapshot, stop: () => stop(started, listeners, log) }
+    const stopListening = (): void => listener.stopListening()
+    return {
+      ...{ issuer, url, metricsUrl, prepared, keys, readSnapshot, stopListening },
+      stop: () => stop(started, listeners, log),
+    }
   } catch (error) {
     await Promise.all(listeners.map((listener) => listener.drain()))
     await (app ?? prepared).close()

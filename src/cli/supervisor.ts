@@ -7,7 +7,7 @@
  *   the first start      worker 1 alone, which makes what is missing; then the others. One that cannot begin ends them all
  *   a worker dies        another one takes its place, after a time that doubles while it goes on dying
  *   none serves          after a minute the supervisor ends with 1: whoever runs it shall see that
- *   SIGTERM, SIGINT      all drain at once; who has not ended after 15 s is killed
+ *   SIGTERM, SIGINT      all stop listening; when none listens any more, all drain; who has not ended after 15 s is killed
  *   the supervisor dies  its workers see the channel end, and drain
  */
 import cluster from 'node:cluster'
@@ -27,6 +27,7 @@ import { firstStartVariable, type Ready, versionVariable, workerVariable } from 
 
 const restartLimits = { firstMilliseconds: 200, mostMilliseconds: 30_000, livedWellMilliseconds: 60_000 }
 const snapshotMilliseconds = 500
+const stopListeningMilliseconds = 1_000
 const drainMilliseconds = 15_000
 const lostMilliseconds = 60_000
 
@@ -100,6 +101,8 @@ export class Supervisor {
     this.#isEnding = true
     clearTimeout(this.#lostTimer)
     for (const timer of this.#timers) clearTimeout(timer)
+    // A reply that ends a connection has its client come again at once: it must not come to one who is about to close.
+    await Promise.all(this.#places.map((place) => place.stopListening(stopListeningMilliseconds)))
     for (const place of this.#places) place.drain()
     const ended = Promise.all(this.#places.map((place) => place.ended))
     const patience = new AbortController()

@@ -92,6 +92,11 @@ export class WorkerPlace {
     return ready.promise
   }
 
+  /** Resolves when its worker takes no new connection, or after so many milliseconds. */
+  async stopListening(milliseconds: number): Promise<void> {
+    if (this.state === 'ready') await this.#talk?.ask('stopListening', null, milliseconds).catch(ignore)
+  }
+
   drain(): void {
     this.#talk?.tell('drain', null)
   }

@@ -32,6 +32,8 @@ export interface WorkerSays extends CountQuestions {
 /** What the supervisor says. */
 export interface SupervisorSays extends Subjects {
   readonly snapshot: readonly [null, MetricsSnapshot]
+  /** Answered when it takes no new connection any more. */
+  readonly stopListening: readonly [null, null]
   readonly drain: readonly [null, null]
 }
 

@@ -7,6 +7,7 @@ import { createSharedCounts } from '../http/shared-counts.ts'
 import { Channel } from '../lib/channel.ts'
 import { systemClock } from '../lib/clock.ts'
 import { describeError, type Log } from '../lib/log.ts'
+import { pause } from '../lib/pause.ts'
 import { StoreUnavailable } from '../lib/store-error.ts'
 import { createLogger } from '../logger.ts'
 import { type RunningServer, startServer } from '../main.ts'
@@ -28,6 +29,7 @@ type Talk = Channel<SupervisorSays, WorkerSays>
 
 const metricsMilliseconds = 1_500
 const lastWordMilliseconds = 1_000
+const othersMilliseconds = 250
 
 /** Serves until the supervisor says so, or is gone, or a signal comes; then drains and ends the process. */
 export async function runWorker(): Promise<void> {
@@ -36,10 +38,14 @@ export async function runWorker(): Promise<void> {
   const log = createLogger(settings.logLevel, process.stderr.isTTY === true, { worker: number })
   const talk: Talk = new Channel((message) => void process.send?.(message, undefined, {}, ignore))
   process.on('message', (message) => talk.receive(message))
-  const ended = whenTold(talk, log)
+  const { ends, drains } = listenForTheEnd(talk, log)
   try {
     const server = await begin(settings, { number, talk, log })
-    await ended
+    await ends
+    // The others hear of it at the same time, or a little later: a client whose connection ends here must not come to one
+    // of them that is about to close.
+    server.stopListening()
+    await Promise.race([drains, pause(othersMilliseconds)])
     await server.stop()
     await talk.ask('counted', await server.readSnapshot(), lastWordMilliseconds).catch(ignore)
     process.exit(0)
@@ -65,6 +71,10 @@ async function begin(
   }
   const server = await startServer(settings, { log, membership })
   talk.on('snapshot', () => server.readSnapshot())
+  talk.on('stopListening', () => {
+    server.stopListening()
+    return null
+  })
   const text = first === 'dev' ? await makeDevClient(server) : first && (await describeFirstSteps(settings, server))
   const ready: Ready = { url: server.url, issuer: server.issuer, metricsUrl: server.metricsUrl, text }
   talk.tell('ready', ready)
@@ -87,28 +97,33 @@ async function readMetrics(talk: Talk): Promise<string> {
   }
 }
 
-// The supervisor gets the signals that are sent to all of a group as well, and tells in any case; who is alone without it
-// would serve with nobody to end him.
-function whenTold(talk: Talk, log: Log): Promise<void> {
+interface TheEnd {
+  /** It shall end: the supervisor says so or is gone, or a signal came, which goes to all of a group. */
+  readonly ends: Promise<void>
+  /** The supervisor says that no other takes new connections either. */
+  readonly drains: Promise<void>
+}
+
+function listenForTheEnd(talk: Talk, log: Log): TheEnd {
+  const [ends, drains] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
   process.on('uncaughtException', (error) => {
     log.error({ err: describeError(error) }, 'uncaught')
     process.exit(1)
   })
-  return new Promise((resolve) => {
-    talk.on('drain', () => {
-      resolve()
-      return null
-    })
-    cluster.worker?.once('disconnect', () => {
-      // Node would end the process here, and the requests with it.
-      if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true
-      talk.close()
-      log.warn({}, 'the supervisor is gone')
-      resolve()
-    })
-    process.once('SIGTERM', () => resolve())
-    process.once('SIGINT', () => resolve())
+  talk.on('drain', () => {
+    ends.resolve()
+    drains.resolve()
+    return null
   })
+  cluster.worker?.once('disconnect', () => {
+    // Node would end the process here, and the requests with it.
+    if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true
+    talk.close()
+    log.warn({}, 'the supervisor is gone')
+    ends.resolve()
+  })
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => ends.resolve())
+  return { ends: ends.promise, drains: drains.promise }
 }
 
 async function explain(error: unknown, settings: Settings): Promise<StartFault> {

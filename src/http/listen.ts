@@ -59,6 +59,8 @@ export interface Listener {
   serve(app: { fetch(request: Request, env: HttpBindings): Response | Promise<Response> }): void
   /** Uses another certificate from the next connection on; those that are open go on. Nothing without TLS. */
   replaceCertificate(certificate: ServerCertificate): void
+  /** Takes no new connection; those that are open go on. */
+  stopListening(): void
   /** Takes no new connection, lets requests finish, and closes what is left after 7.5 s. */
   drain(): Promise<void>
 }
@@ -97,6 +99,15 @@ export async function listen(host: string, port: number, options: ListenOptions 
       resolve()
     })
   })
+  // `Server.close` of HTTP ends idle connections at once, and a request that is just then on its way would be reset. So
+  // only the listening socket is closed; whoever asks meanwhile is answered with `Connection: close`.
+  let closed: Promise<void> | undefined
+  const stopListening = (): Promise<void> => {
+    closed ??= new Promise<void>((resolve) => {
+      NetServer.prototype.close.call(server, () => resolve())
+    })
+    return closed
+  }
   return {
     port: (server.address() as AddressInfo).port,
     serve: (app) => {
@@ -118,9 +129,10 @@ export async function listen(host: string, port: number, options: ListenOptions 
     replaceCertificate: (certificate) => {
       if ('setSecureContext' in server) server.setSecureContext(secureContextOf(certificate))
     },
+    stopListening: () => void stopListening(),
     drain: () => {
       draining = true
-      return drain(server, idleMilliseconds, active)
+      return drain(server, stopListening(), { idleMilliseconds, active })
     },
   }
 }
@@ -209,12 +221,11 @@ class ActiveRequests {
   }
 }
 
-// `Server.close` of HTTP ends idle connections at once, and a request that is just then on its way would be reset. So
-// only the listening socket is closed; whoever asks meanwhile is answered with `Connection: close`.
-async function drain(server: Server | TlsServer, idleMilliseconds: number, active: ActiveRequests): Promise<void> {
-  const closed = new Promise<void>((resolve) => {
-    NetServer.prototype.close.call(server, () => resolve())
-  })
+async function drain(
+  server: Server | TlsServer,
+  closed: Promise<void>,
+  { idleMilliseconds, active }: { readonly idleMilliseconds: number; readonly active: ActiveRequests },
+): Promise<void> {
   const idle = setInterval(() => server.closeIdleConnections(), idleMilliseconds)
   const end = setTimeout(() => server.closeAllConnections(), drainMilliseconds)
   await closed

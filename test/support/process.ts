@@ -90,6 +90,8 @@ export interface ServerProcess {
   readonly child: ChildProcess
   /** Everything printed so far. */
   output(): string
+  /** What of it went to stderr. */
+  errors(): string
   /** Sends a signal and waits for the end. */
   end(signal: NodeJS.Signals): Promise<{ code: number | null; signal: NodeJS.Signals | null }>
 }
@@ -100,8 +102,10 @@ export async function serve(options: RunOptions & { command?: readonly string[] 
   const env = cleanEnvironment({ MAYFLY_PORT: '0', ...options.env })
   const child = spawn(file, args, { cwd: options.cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
+  let errors = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     output += text
+    errors += text
   })
   const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
   const url = await new Promise<string>((done, fail) => {
@@ -120,5 +124,5 @@ export async function serve(options: RunOptions & { command?: readonly string[] 
   onTestFinished(async () => {
     if (child.exitCode === null && child.signalCode === null) await end('SIGKILL')
   })
-  return { url, child, output: () => output, end }
+  return { url, child, output: () => output, errors: () => errors, end }
 }
