@@ -3,14 +3,14 @@
  * environment and no port of its own.
  */
 import { availableParallelism } from 'node:os'
-import { RefusalSampler } from './audit/sampler.ts'
+import { RefusalSampler, samplerLimitsFor } from './audit/sampler.ts'
 import { type ClientKey, readClientKey } from './client/client-keys.ts'
 import { checkLimitsFor, ImportedSecretChecker } from './client/imported-secret.ts'
 import { SecretUse } from './client/secret-use.ts'
 import { keyTimingOf, type Settings, takesCertificates, toBlockList } from './config.ts'
 import type { TakeKey } from './dpop/proof.ts'
 import { ProofKeys } from './dpop/proof-keys.ts'
-import { SeenProofs } from './dpop/seen-proofs.ts'
+import { type ProofMemory, SeenProofs } from './dpop/seen-proofs.ts'
 import { createAddressOf, createIsTrustedPeer } from './http/address.ts'
 import { CallerLimits } from './http/caller-limits.ts'
 import { createCertificateOf } from './http/client-certificate.ts'
@@ -70,6 +70,7 @@ export interface Membership {
   /** Whether others serve already: then it answers nothing before it can. */
   readonly joins: boolean
   readonly counts: LimitCounts
+  readonly seenProofs: ProofMemory
   /** The metrics of all, in Prometheus' text. @throws OAuthError `not_ready` */
   readMetrics(): Promise<string>
 }
@@ -246,7 +247,11 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
   const secretUse = new SecretUse(store, clock)
   const metrics = createMetrics(checker, parts)
   parts.events.metrics = metrics
-  const refusals = new RefusalLog({ audit: store, sampler: new RefusalSampler(clock), log })
+  const refusals = new RefusalLog({
+    audit: store,
+    sampler: new RefusalSampler(clock, samplerLimitsFor(membership?.count)),
+    log,
+  })
   let draining = false
   const familyClock = new SteadyClock(clock, Math.max(ringClock.moment().now, await store.readMoment()))
   const tickets = new RefreshTickets(settings, store, familyClock)
@@ -291,7 +296,7 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
       metrics,
       clock: caller.clock,
       forwardedRequestOf: createForwardedRequestOf(isTrustedPeer),
-      seenProofs: new SeenProofs(),
+      seenProofs: membership?.seenProofs ?? new SeenProofs(),
       takeKey,
     },
     jwksMaxAgeSeconds: settings.jwksMaxAgeSeconds,

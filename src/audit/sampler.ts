@@ -24,6 +24,12 @@ export interface SamplerLimits {
 
 export const defaultSamplerLimits: SamplerLimits = { perAddress: 60, overall: 6_000, addresses: 10_000 }
 
+/** Of processes that share a port each records its part. */
+export function samplerLimitsFor(processes = 1): SamplerLimits {
+  const { perAddress, overall, addresses } = defaultSamplerLimits
+  return { perAddress: Math.ceil(perAddress / processes), overall: Math.ceil(overall / processes), addresses }
+}
+
 export class RefusalSampler {
   readonly #clock: Clock
   readonly #limits: SamplerLimits

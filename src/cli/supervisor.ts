@@ -7,15 +7,14 @@
  *   the first start      worker 1 alone, which makes what is missing; then the others. One that cannot begin ends them all
  *   a worker dies        another one takes its place, after a time that doubles while it goes on dying
  *   none serves          after a minute the supervisor ends with 1: whoever runs it shall see that
- *   SIGTERM, SIGINT      all stop listening; when none listens any more, all drain; who has not ended after 15 s is killed
+ *   SIGTERM, SIGINT      all stop listening; when none listens any more, all drain; who has not ended after 12 s is killed
  *   the supervisor dies  its workers see the channel end, and drain
  */
 import cluster from 'node:cluster'
 import { fileURLToPath } from 'node:url'
 import type { Environment, Settings } from '../config.ts'
-import { createLimitCounts, type LimitCounts } from '../http/limit-counts.ts'
 import { MetricsSum } from '../http/metrics-sum.ts'
-import { serveCounts } from '../http/shared-counts.ts'
+import { createSharedMemory, type SharedMemory, serveSharedMemory } from '../http/shared-line.ts'
 import { BackOff } from '../lib/back-off.ts'
 import { systemClock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
@@ -28,8 +27,7 @@ import { firstStartVariable, type Ready, versionVariable, workerVariable } from 
 const restartLimits = { firstMilliseconds: 200, mostMilliseconds: 30_000, livedWellMilliseconds: 60_000 }
 const snapshotMilliseconds = 500
 const stopListeningMilliseconds = 1_000
-const drainMilliseconds = 15_000
-const lostMilliseconds = 60_000
+const defaultPatience: Patience = { drain: 12_000, lost: 60_000 }
 
 export interface SupervisorParts {
   readonly settings: Settings
@@ -38,15 +36,27 @@ export interface SupervisorParts {
   /** What the first worker prepares and describes. */
   readonly firstStart: 'first' | 'dev'
   readonly log: Log
+  /** What a test does not wait so long for. */
+  readonly patience?: Partial<Patience>
+  readonly version?: string
+}
+
+/** In milliseconds. */
+export interface Patience {
+  /** For workers that drain. */
+  readonly drain: number
+  /** With none that serves. */
+  readonly lost: number
 }
 
 export class Supervisor {
   readonly #parts: SupervisorParts
+  readonly #patience: Patience
   readonly #places: readonly WorkerPlace[]
   readonly #backOffs: ReadonlyMap<WorkerPlace, BackOff>
-  readonly #counts: LimitCounts
+  readonly #memory: SharedMemory
   readonly #sum = new MetricsSum()
-  readonly #version = readVersion()
+  readonly #version: string
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #lost = Promise.withResolvers<never>()
   #lostTimer: NodeJS.Timeout | undefined
@@ -58,7 +68,9 @@ export class Supervisor {
 
   constructor(parts: SupervisorParts) {
     this.#parts = parts
-    this.#counts = createLimitCounts(parts.settings, systemClock)
+    this.#patience = { ...defaultPatience, ...parts.patience }
+    this.#version = parts.version ?? readVersion()
+    this.#memory = createSharedMemory(parts.settings, systemClock)
     const events = {
       onFork: (talk: Talk, process: number) => this.#connect(talk, process),
       onReady: (place: WorkerPlace) => this.#noteReady(place),
@@ -105,9 +117,9 @@ export class Supervisor {
     await Promise.all(this.#places.map((place) => place.stopListening(stopListeningMilliseconds)))
     for (const place of this.#places) place.drain()
     const ended = Promise.all(this.#places.map((place) => place.ended))
-    const patience = new AbortController()
-    await Promise.race([ended, pause(drainMilliseconds, patience.signal)])
-    patience.abort()
+    const late = new AbortController()
+    await Promise.race([ended, pause(this.#patience.drain, late.signal)])
+    late.abort()
     const left = this.#places.filter((place) => !place.isEmpty)
     for (const { number } of left) this.#parts.log.error({ worker: number }, 'did not end, and is killed')
     this.kill()
@@ -122,7 +134,7 @@ export class Supervisor {
   }
 
   #connect(talk: Talk, process: number): void {
-    serveCounts(talk, this.#counts)
+    serveSharedMemory(talk, this.#memory)
     talk.on('metrics', () => this.#readMetrics())
     talk.on('counted', (snapshot) => {
       this.#sum.note(process, snapshot)
@@ -145,7 +157,7 @@ export class Supervisor {
     const why = fault === undefined ? {} : { err: fault }
     this.#parts.log.error({ worker: place.number, by, restart_in_ms: wait, ...why }, 'worker ended')
     if (this.#places.every(({ state }) => state === 'waiting' || state === 'starting')) {
-      this.#lostTimer ??= setTimeout(() => this.#giveUp(), lostMilliseconds)
+      this.#lostTimer ??= setTimeout(() => this.#giveUp(), this.#patience.lost)
     }
     const timer = setTimeout(() => {
       this.#timers.delete(timer)

@@ -1,6 +1,6 @@
 /** What the supervisor and a worker say to each other. */
 import type { MetricsSnapshot } from '../http/metrics-sum.ts'
-import type { CountQuestions } from '../http/shared-counts.ts'
+import type { SharedQuestions } from '../http/shared-line.ts'
 import type { Subjects } from '../lib/channel.ts'
 
 /** A worker that answers requests. */
@@ -20,7 +20,7 @@ export interface StartFault {
 }
 
 /** What a worker says. */
-export interface WorkerSays extends CountQuestions {
+export interface WorkerSays extends SharedQuestions {
   readonly ready: readonly [Ready, null]
   readonly failed: readonly [StartFault, null]
   /** The metrics of all, in Prometheus' text. */

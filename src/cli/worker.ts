@@ -2,8 +2,9 @@
 import cluster from 'node:cluster'
 import type { Membership } from '../app.ts'
 import { parseSettings, type Settings } from '../config.ts'
-import { createLimitCounts } from '../http/limit-counts.ts'
 import { createSharedCounts } from '../http/shared-counts.ts'
+import { createSharedMemory, SharedLine } from '../http/shared-line.ts'
+import { createSharedProofs } from '../http/shared-proofs.ts'
 import { Channel } from '../lib/channel.ts'
 import { systemClock } from '../lib/clock.ts'
 import { describeError, type Log } from '../lib/log.ts'
@@ -30,13 +31,14 @@ type Talk = Channel<SupervisorSays, WorkerSays>
 const metricsMilliseconds = 1_500
 const lastWordMilliseconds = 1_000
 const othersMilliseconds = 250
+const maxWaiting = 1_000
 
 /** Serves until the supervisor says so, or is gone, or a signal comes; then drains and ends the process. */
 export async function runWorker(): Promise<void> {
   const settings = parseSettings(process.env, process.cwd())
   const number = Number(process.env[workerVariable])
   const log = createLogger(settings.logLevel, process.stderr.isTTY === true, { worker: number })
-  const talk: Talk = new Channel((message) => void process.send?.(message, undefined, {}, ignore))
+  const talk: Talk = new Channel(createSend())
   process.on('message', (message) => talk.receive(message))
   const { ends, drains } = listenForTheEnd(talk, log)
   try {
@@ -55,18 +57,32 @@ export async function runWorker(): Promise<void> {
   }
 }
 
+// A supervisor that is paused reads nothing, and what is sent to it waits in memory.
+function createSend(): (message: object) => void {
+  let waiting = 0
+  return (message) => {
+    if (waiting >= maxWaiting) return
+    waiting += 1
+    process.send?.(message, undefined, {}, () => {
+      waiting -= 1
+    })
+  }
+}
+
 async function begin(
   settings: Settings,
   { number, talk, log }: { readonly number: number; readonly talk: Talk; readonly log: Log },
 ): Promise<RunningServer> {
   const first = process.env[firstStartVariable]
   requireSameProgram()
-  const own = createLimitCounts(settings, systemClock)
+  const line = new SharedLine({ channel: talk, clock: systemClock, log })
+  const own = createSharedMemory(settings, systemClock)
   const membership: Membership = {
     number,
     count: settings.workers,
     joins: first === undefined,
-    counts: createSharedCounts({ channel: talk, own, clock: systemClock, log }),
+    counts: createSharedCounts(line, own.counts),
+    seenProofs: createSharedProofs(line, own.proofs),
     readMetrics: () => readMetrics(talk),
   }
   const server = await startServer(settings, { log, membership })

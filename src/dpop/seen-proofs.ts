@@ -1,5 +1,11 @@
 import type { ReplayUse } from '../oauth/replay.ts'
 
+/** Who knows which proofs have been seen. */
+export interface ProofMemory {
+  /** Whether a use is the first of its proof; it is known from then on. `now`: milliseconds since the epoch. */
+  isFirst(use: ReplayUse, now: number): boolean | Promise<boolean>
+}
+
 const proofsInMemory = 100_000
 
 /**
@@ -8,7 +14,7 @@ const proofsInMemory = 100_000
  *
  * @see RFC 9449 section 11.1
  */
-export class SeenProofs {
+export class SeenProofs implements ProofMemory {
   readonly #max: number
   /** Until when each could come again, in the order in which they came. */
   readonly #until = new Map<string, number>()
@@ -21,7 +27,6 @@ export class SeenProofs {
     return this.#until.size
   }
 
-  /** Whether a use is the first of its proof; it is known from then on. `now`: milliseconds since the epoch. */
   isFirst({ key, expiresAt }: ReplayUse, now: number): boolean {
     const name = Buffer.from(key).toString('base64url')
     if (this.#until.has(name)) return false

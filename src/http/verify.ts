@@ -1,7 +1,7 @@
 import type { ClientCertificate } from '../client/certificate.ts'
 import { type TokenScheme, verifyBoundRequest } from '../dpop/bound-request.ts'
 import { type TakeKey, takeProof, type VerifiedProof } from '../dpop/proof.ts'
-import type { SeenProofs } from '../dpop/seen-proofs.ts'
+import type { ProofMemory } from '../dpop/seen-proofs.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { AccessTokenClaims } from '../oauth/claims.ts'
 import { type Confirmation, formatConfirmation } from '../oauth/confirmation.ts'
@@ -22,7 +22,7 @@ export interface VerifyEndpoint {
   /** Tells how old a proof is. */
   readonly clock: Clock
   readonly forwardedRequestOf: ForwardedRequestOf
-  readonly seenProofs: SeenProofs
+  readonly seenProofs: ProofMemory
   readonly takeKey: TakeKey
 }
 
@@ -58,7 +58,7 @@ export async function answerVerification(
   const proof = examineProof(endpoint, record, presented, found.claims)
   requireDemand(found.claims, demand)
   // Last, so that only what passes is used up.
-  if (proof && !endpoint.seenProofs.isFirst(proof.use, endpoint.clock.nowMilliseconds())) {
+  if (proof && !(await endpoint.seenProofs.isFirst(proof.use, endpoint.clock.nowMilliseconds()))) {
     throw new OAuthError('proof_replayed')
   }
   endpoint.metrics.countCheck('verify', 'active')

@@ -1,13 +1,15 @@
 /** Several workers on one port, black box: what they answer together, and what becomes of one that dies. */
-import { chmodSync, writeFileSync } from 'node:fs'
+import { chmodSync, renameSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose'
 import { describe, expect, it } from 'vitest'
+import { makeAuthority, makeServerIdentity, writeTlsFiles } from '../support/certificates.ts'
 import { basic } from '../support/credentials.ts'
 import { type Outcome, startLoad } from '../support/load.ts'
 import { usePostgres } from '../support/postgres.ts'
 import { launcher, mayfly, mayflyJson, serve, temporaryFolder } from '../support/process.ts'
+import { requestOverTls } from '../support/tls.ts'
 import {
   addBilling,
   askAll,
@@ -186,6 +188,47 @@ describe('a worker that is paused', () => {
       process.kill(pid, 'SIGCONT')
     }
     while ((await readMetrics(server.url)).get('mayfly_workers{state="ready"}') !== 2);
+    expect(await server.end('SIGTERM')).toEqual({ code: 0, signal: null })
+  })
+})
+
+describe('a supervisor that is paused', () => {
+  it('keeps nobody from a token; failures count in each worker alone, and /metrics says that it cannot', async () => {
+    const { server, ask } = await startWithBilling(2)
+    const fail = () => askOnce(`${server.url}/token`, { form, headers: { authorization: basic('billing', 'wrong') } })
+    server.child.kill('SIGSTOP')
+    try {
+      for (const { status } of await Promise.all(Array.from({ length: 24 }, ask))) expect(status).toBe(200)
+      for (const { status } of await Promise.all(Array.from({ length: 24 }, fail))) expect(status).toBe(401)
+      const metrics = await askOnce(`${server.url}/metrics`)
+      expect([metrics.status, metrics.json.error]).toEqual([503, 'temporarily_unavailable'])
+    } finally {
+      server.child.kill('SIGCONT')
+    }
+    expect((await askOnce(`${server.url}/metrics`)).status).toBe(200)
+    const alone = logLines(server).filter(({ message }) => /by this worker alone/.test(String(message)))
+    expect(alone.length).toBeGreaterThan(0)
+  })
+})
+
+describe('native TLS of workers', () => {
+  it('has the new certificate in each of them after its files were replaced', async () => {
+    const authority = await makeAuthority()
+    const folder = temporaryFolder()
+    const server = await serveWorkers(2, writeTlsFiles(folder, await makeServerIdentity(authority)))
+    const ask = () => requestOverTls({ url: `${server.url}/livez`, ca: authority.cert })
+    const before = (await ask()).peer
+    const next = await makeServerIdentity(authority)
+    for (const [name, text, mode] of [['tls.crt', next.cert, 0o644], ['tls.key', next.key, 0o600]] as const) {
+      writeFileSync(join(folder, `${name}.new`), text, { mode })
+      renameSync(join(folder, `${name}.new`), join(folder, name))
+    }
+    for (const number of [1, 2])
+      await server.lineOf(({ message, worker }) => message === 'TLS files read again' && worker === number)
+    const peers = new Set<string>()
+    for (let i = 0; i < 16; i += 1) peers.add((await ask()).peer)
+    expect(peers.size).toBe(1)
+    expect(peers.has(before)).toBe(false)
     expect(await server.end('SIGTERM')).toEqual({ code: 0, signal: null })
   })
 })

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { createLimitCounts } from '../../src/http/limit-counts.ts'
-import { type CountQuestions, createSharedCounts, serveCounts } from '../../src/http/shared-counts.ts'
+import { createSharedCounts } from '../../src/http/shared-counts.ts'
+import { createSharedMemory, SharedLine, type SharedQuestions, serveSharedMemory } from '../../src/http/shared-line.ts'
+import { createSharedProofs } from '../../src/http/shared-proofs.ts'
 import { Channel, type Subjects } from '../../src/lib/channel.ts'
 import { silentLog } from '../../src/lib/log.ts'
+import { makeReplayUse } from '../../src/oauth/replay.ts'
 import { ManualClock } from '../support/clock.ts'
 
 const settings = {
@@ -15,7 +17,7 @@ const settings = {
 /** A supervisor and its workers, with the messages as JSON makes them. */
 function startWorkers(count: number) {
   const clock = new ManualClock()
-  const counts = createLimitCounts(settings, clock)
+  const memory = createSharedMemory(settings, clock)
   const lines: string[] = []
   const sent: string[] = []
   const log = {
@@ -25,16 +27,21 @@ function startWorkers(count: number) {
   }
   const state = { answers: true }
   const workers = Array.from({ length: count }, () => {
-    const worker: Channel<Subjects, CountQuestions> = new Channel((message) => {
+    const worker: Channel<Subjects, SharedQuestions> = new Channel((message) => {
       sent.push(JSON.stringify(message))
       if (state.answers) supervisor.receive(JSON.parse(JSON.stringify(message)))
     })
-    const supervisor: Channel<CountQuestions, Subjects> = new Channel((message) =>
+    const supervisor: Channel<SharedQuestions, Subjects> = new Channel((message) =>
       worker.receive(JSON.parse(JSON.stringify(message))),
     )
-    serveCounts(supervisor, counts)
-    const own = createLimitCounts(settings, clock)
-    return { channel: worker, counts: createSharedCounts({ channel: worker, own, clock, log }) }
+    serveSharedMemory(supervisor, memory)
+    const own = createSharedMemory(settings, clock)
+    const line = new SharedLine({ channel: worker, clock, log })
+    return {
+      channel: worker,
+      counts: createSharedCounts(line, own.counts),
+      proofs: createSharedProofs(line, own.proofs),
+    }
   })
   return { clock, workers, lines, sent, state }
 }
@@ -49,7 +56,7 @@ async function told(sent: readonly string[], count: number): Promise<void> {
   while (successes() < count) await new Promise((resolve) => setImmediate(resolve))
 }
 
-describe('counts that workers share', () => {
+describe('what workers share', () => {
   it('let a hundred failures of an address pass at four workers together', async () => {
     const { workers } = startWorkers(4)
     const passed: unknown[] = []
@@ -117,6 +124,19 @@ describe('counts that workers share', () => {
     clock.advance(1)
     expect(await one?.counts.failures.count(keys)).toBeUndefined()
     expect(lines.at(-1)).toMatch(/with the other workers again/)
+  })
+
+  it('let a proof pass at the first worker that it comes to, and at no other', async () => {
+    const { workers, clock, state } = startWorkers(3)
+    const now = clock.nowMilliseconds()
+    const use = (name: string) => makeReplayUse('proof', [name], now + 60_000)
+    expect(await workers[0]?.proofs.isFirst(use('a'), now)).toBe(true)
+    for (const worker of workers) expect(await worker.proofs.isFirst(use('a'), now)).toBe(false)
+    const many = await Promise.all(Array.from({ length: 30 }, (_, i) => workers[i % 3]?.proofs.isFirst(use('b'), now)))
+    expect(many.filter((isFirst) => isFirst)).toHaveLength(1)
+    state.answers = false
+    expect(await workers[1]?.proofs.isFirst(use('c'), now)).toBe(true)
+    expect(await workers[1]?.proofs.isFirst(use('c'), now)).toBe(false)
   })
 
   it('never hold up a request when the channel is gone', async () => {
