@@ -12,6 +12,7 @@ import { launcher, mayfly, mayflyJson, serve, temporaryFolder } from '../support
 import { requestOverTls } from '../support/tls.ts'
 import {
   addBilling,
+  allGone,
   askAll,
   askOnce,
   isAlive,
@@ -219,7 +220,10 @@ describe('native TLS of workers', () => {
     const ask = () => requestOverTls({ url: `${server.url}/livez`, ca: authority.cert })
     const before = (await ask()).peer
     const next = await makeServerIdentity(authority)
-    for (const [name, text, mode] of [['tls.crt', next.cert, 0o644], ['tls.key', next.key, 0o600]] as const) {
+    for (const [name, text, mode] of [
+      ['tls.crt', next.cert, 0o644],
+      ['tls.key', next.key, 0o600],
+    ] as const) {
       writeFileSync(join(folder, `${name}.new`), text, { mode })
       renameSync(join(folder, `${name}.new`), join(folder, name))
     }
@@ -252,7 +256,7 @@ describe('the end of the supervisor', () => {
       const errors = outcomes.map(({ error }) => error).filter((error) => error !== undefined)
       expect(errors.filter((error) => error !== 'ECONNREFUSED')).toEqual([])
       expect(outcomes.filter(({ status }) => status !== undefined && status !== 200)).toEqual([])
-      expect(pids.filter(isAlive)).toEqual([])
+      await allGone(pids)
       expect(await mayflyJson(['db', 'check'], { cwd: server.cwd })).toMatchObject({ ok: true })
     },
   )
@@ -270,7 +274,7 @@ describe('the end of the supervisor', () => {
     server.child.kill('SIGTERM')
     await server.lineOf(({ message, worker }) => message === 'draining' && worker !== undefined)
     expect(await server.end('SIGTERM')).toEqual({ code: null, signal: 'SIGTERM' })
-    expect(pids.filter(isAlive)).toEqual([])
+    await allGone(pids)
   })
 })
 

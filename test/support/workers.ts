@@ -151,3 +151,8 @@ export function isAlive(pid: number): boolean {
     return false
   }
 }
+
+/** Resolves when none of them runs any more: what a process had open is closed a moment before it has ended. */
+export async function allGone(pids: readonly number[]): Promise<void> {
+  while (pids.some(isAlive)) await new Promise((resolve) => setImmediate(resolve))
+}
