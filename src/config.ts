@@ -497,10 +497,26 @@ function findDatabase(environment: Environment, folder: string): Pick<Settings, 
     throw new ConfigError('MAYFLY_DATABASE_URL and MAYFLY_DATABASE_URL_FILE are both set: keep one of them')
   }
   const variable = file ? 'MAYFLY_DATABASE_URL_FILE' : 'MAYFLY_DATABASE_URL'
-  const value = file ? readUrlFile(resolve(folder, file)) : url || settings.databaseUrl.default
-  if (/^postgres(?:ql)?:/i.test(value)) return findPostgres(value, variable)
+  const value = file
+    ? readUrlFile(resolve(folder, file), 'MAYFLY_DATABASE_URL_FILE')
+    : url || settings.databaseUrl.default
+  return parseDatabasePlace(value, variable, folder)
+}
+
+/**
+ * Where a database is that an option of the command line names: the URL itself, or a file that holds it.
+ *
+ * @param name what it is called in errors
+ * @throws ConfigError
+ */
+export function parseDatabasePlace(
+  value: string,
+  name: string,
+  folder: string,
+): Pick<Settings, 'databasePath' | 'postgresUrl'> {
+  if (/^postgres(?:ql)?:/i.test(value)) return findPostgres(value, name)
   const parsed = z.safeParse(settings.databaseUrl.schema, value)
-  if (!parsed.success) throw new ConfigError(`${variable} is ${quote(value)}: it takes ${settings.databaseUrl.takes}`)
+  if (!parsed.success) throw new ConfigError(`${name} is ${quote(value)}: it takes ${settings.databaseUrl.takes}`)
   return { databasePath: resolve(folder, value.replace(/^file:(?:\/\/(?=\/))?/, '')) }
 }
 
@@ -524,14 +540,13 @@ function isDecodable(value: string): boolean {
   }
 }
 
-function readUrlFile(path: string): string {
+/** The URL that a file holds. @throws ConfigError */
+export function readUrlFile(path: string, name: string): string {
   try {
     return readFileSync(path, 'utf8').trim()
   } catch {
     // Whoever sets the URL itself here by mistake shall not find its password in a log.
-    throw new ConfigError(
-      `MAYFLY_DATABASE_URL_FILE is ${quote(path, 500)}: it takes the path of a file that can be read`,
-    )
+    throw new ConfigError(`${name} is ${quote(path, 500)}: it takes the path of a file that can be read`)
   }
 }
 

@@ -133,7 +133,7 @@ export type Change =
     }
   | { readonly type: 'root.rewrapped' | 'root.replaced'; readonly rootVersion: number }
   | { readonly type: 'calendar.reset' }
-  | { readonly type: 'store.claimed' | 'store.restored'; readonly storeId: string }
+  | { readonly type: 'store.claimed' | 'store.restored' | 'store.copied'; readonly storeId: string }
   | { readonly type: 'issuer.set' | 'issuer.accepted'; readonly issuer: string }
 
 /** A change with who made it and what it changed to; `detail` is plain JSON without secrets. */
@@ -185,6 +185,7 @@ export const auditTypes = [
   'calendar.reset',
   'store.claimed',
   'store.restored',
+  'store.copied',
   'issuer.set',
   'issuer.accepted',
 ] as const satisfies readonly (AuditEventType | 'token.issued')[]

@@ -11,6 +11,7 @@ import type { Command } from './command.ts'
 import { dbAcceptIssuer } from './db-accept-issuer.ts'
 import { dbBackup } from './db-backup.ts'
 import { dbCheck } from './db-check.ts'
+import { dbCopy } from './db-copy.ts'
 import { dbMigrate } from './db-migrate.ts'
 import { dbRestore } from './db-restore.ts'
 import { doctor } from './doctor.ts'
@@ -68,6 +69,7 @@ export const commands: readonly Command[] = [
   dbCheck,
   dbBackup,
   dbRestore,
+  dbCopy,
   dbAcceptIssuer,
   doctor,
 ]

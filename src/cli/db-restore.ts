@@ -67,7 +67,8 @@ async function acceptCurrent(context: CommandContext, remembered: WitnessRecord)
   const { databasePath, postgresUrl, witnessFile } = context.settings
   const witness = { file: witnessFile, tolerant: true }
   const create = postgresUrl !== undefined || existsSync(databasePath)
-  const store = await openStoreAt(context.settings, { create, examine: true, exclusive: true, witness })
+  const options = { create, examine: true, exclusive: true, witness, evenIfMoved: true }
+  const store = await openStoreAt(context.settings, options)
   try {
     const storeId = await requireKey(context, store)
     await context.confirm(`Accept ${databasePath} as it is? Every token and refresh token of before ends.`)

@@ -1,12 +1,15 @@
+import type { KeyMaterial } from '../key/key-store.ts'
 import { type Clock, systemClock } from '../lib/clock.ts'
 import type { Secret } from '../lib/secret.ts'
 import { type StoreUnavailable, WitnessUnavailable } from '../lib/store-error.ts'
+import type { Copied, CopyOptions } from './copy/copy.ts'
+import type { CopySource, CopyTarget } from './copy/sides.ts'
 import { explainDatabase } from './postgres/location.ts'
 import type { WitnessOptions } from './sqlite/guard.ts'
 import { toOpenError } from './sqlite/open.ts'
 import { openSqliteStore } from './sqlite/sqlite-store.ts'
 import { type Restoring, type Store, type StoreEvents, StoreOpenError } from './store.ts'
-import type { WitnessRecord } from './witness.ts'
+import { Witness, type WitnessRecord } from './witness.ts'
 
 /** How to open: see `OpenOptions` of the store for `create`, `examine` and `exclusive`. */
 export interface OpenStoreOptions {
@@ -19,6 +22,8 @@ export interface OpenStoreOptions {
   readonly witness?: WitnessOptions
   /** How many processes of this machine share what the database may be used for. */
   readonly processes?: number
+  /** Opens a store as well that has moved away, or has not wholly arrived. */
+  readonly evenIfMoved?: boolean
 }
 
 /** Where a store is, as the settings have it. */
@@ -51,6 +56,87 @@ export async function openStoreAt(
  */
 export function openStore(place: string, options: OpenStoreOptions): Store {
   return openSqliteStore(place, { clock: systemClock, ...options })
+}
+
+/** A move of a store: where from, where to, and what it is done with. */
+export interface Move extends Pick<CopyOptions, 'actor' | 'onRows' | 'signal'> {
+  readonly from: StorePlace
+  readonly to: StorePlace
+  readonly witnessFile: string
+  readonly clock?: Clock
+  /** Looks at the keys of the source. @throws KeyMaterialError when they cannot be opened */
+  checkKeys(material: KeyMaterial): void
+}
+
+/**
+ * Moves a store to another place.
+ *
+ * @throws StoreOpenError with one sentence; KeyMaterialError, StoreUnavailable, WitnessUnavailable
+ */
+export async function moveStore({
+  from,
+  to,
+  witnessFile,
+  checkKeys,
+  clock = systemClock,
+  ...move
+}: Move): Promise<Copied> {
+  await examineSource(from, witnessFile, checkKeys)
+  const { copyStore } = await import('./copy/copy.ts')
+  const source = await openCopySource(from, clock)
+  try {
+    const target = await openCopyTarget(to, clock)
+    try {
+      const witness = new Witness(witnessFile)
+      return await copyStore(source, target, { ...move, clock, witness: (id, known) => witness.raise(id, known) })
+    } finally {
+      await target.close()
+    }
+  } finally {
+    await source.close()
+  }
+}
+
+// As every start looks at it, but for one thing: where an earlier run has fenced it, this one goes on.
+async function examineSource(from: StorePlace, witnessFile: string, checkKeys: Move['checkKeys']): Promise<void> {
+  const witness = { file: witnessFile, tolerant: true }
+  const store = await openStoreAt(from, { create: false, examine: true, evenIfMoved: true, witness })
+  try {
+    const material = await store.readKeys()
+    if (material === undefined) throw new StoreOpenError(`${store.location} has no keys yet: there is nothing to copy`)
+    checkKeys(material)
+    if (store.doubt !== undefined && (await isHere(store))) throw new StoreOpenError(store.doubt)
+  } finally {
+    await store.close()
+  }
+}
+
+async function isHere(store: Store): Promise<boolean> {
+  try {
+    await store.readRegistryHead()
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function openCopySource({ databasePath, postgresUrl }: StorePlace, clock: Clock): Promise<CopySource> {
+  if (postgresUrl === undefined) {
+    const { SqliteCopySource } = await import('./sqlite/copy-source.ts')
+    return new SqliteCopySource(databasePath, clock.nowMilliseconds())
+  }
+  const { PostgresCopySource } = await import('./postgres/copy-source.ts')
+  return PostgresCopySource.open(postgresUrl, databasePath)
+}
+
+async function openCopyTarget({ databasePath, postgresUrl }: StorePlace, clock: Clock): Promise<CopyTarget> {
+  const now = clock.nowMilliseconds()
+  if (postgresUrl === undefined) {
+    const { SqliteCopyTarget } = await import('./sqlite/copy-target.ts')
+    return new SqliteCopyTarget(databasePath, now)
+  }
+  const { PostgresCopyTarget } = await import('./postgres/copy-target.ts')
+  return PostgresCopyTarget.open(postgresUrl, databasePath, now)
 }
 
 /**

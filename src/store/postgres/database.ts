@@ -234,7 +234,8 @@ function rowsOf(result: pg.QueryResult | readonly pg.QueryResult[]): readonly Ro
 // Counters and times: below 2^53, as in all that is written here.
 const int8 = 20
 
-function getTypeParser(type: number, format?: 'text' | 'binary'): (value: string) => unknown {
+/** What is read of a value, by its type. */
+export function getTypeParser(type: number, format?: 'text' | 'binary'): (value: string) => unknown {
   return type === int8 ? Number : pg.types.getTypeParser(type, format as 'text')
 }
 

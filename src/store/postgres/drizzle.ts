@@ -9,6 +9,18 @@ const nodePostgres = require('drizzle-orm/node-postgres') as typeof import('driz
 const migrator = require('drizzle-orm/migrator') as typeof import('drizzle-orm/migrator')
 
 export const { and, asc, eq, getTableColumns, inArray, ne, notInArray, sql } = orm
-export const { bigint, boolean, check, customType, foreignKey, index, integer, pgTable, primaryKey, uniqueIndex } = core
+export const {
+  bigint,
+  boolean,
+  check,
+  customType,
+  foreignKey,
+  getTableConfig,
+  index,
+  integer,
+  pgTable,
+  primaryKey,
+  uniqueIndex,
+} = core
 export const { drizzle } = nodePostgres
 export const { readMigrationFiles } = migrator

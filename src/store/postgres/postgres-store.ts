@@ -2,6 +2,7 @@ import { parseArgonHash } from '../../client/imported-secret.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { ulidFloor } from '../../lib/id.ts'
 import type { Secret } from '../../lib/secret.ts'
+import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { RegistryHead, RegistryStore } from '../../registry/registry-store.ts'
 import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
 import { type Acceptance, type Store, type StoreEvents, StoreOpenError, type StoreUsage } from '../store.ts'
@@ -10,6 +11,7 @@ import { createAuditStore } from './audit-store.ts'
 import { createClientStore } from './client-store.ts'
 import { registrySequence } from './columns.ts'
 import { type Changed, type Connection, createConnection, type Transaction } from './connection.ts'
+import { movedTo, requireStoreHere } from './copy-state.ts'
 import { Database } from './database.ts'
 import { createFamilyStore } from './family-store.ts'
 import { PostgresGuard, readStanding, type WitnessOptions } from './guard.ts'
@@ -32,6 +34,8 @@ export interface PostgresStoreOptions {
   readonly events?: StoreEvents
   readonly witness?: WitnessOptions
   readonly processes?: number
+  /** Opens one that has moved away as well, or that is not wholly there. */
+  readonly evenIfMoved?: boolean
 }
 
 /**
@@ -45,6 +49,8 @@ export async function openPostgresStore(url: Secret, options: PostgresStoreOptio
   const database = new Database(url, options.processes)
   try {
     await prepare(database, options)
+    // Where it has gone is said rather than that the witness knows more: the new place has told it.
+    if (options.evenIfMoved !== true) await requireStoreHere(database, location)
     await guard?.inspect(database, location)
   } catch (error) {
     await database.close()
@@ -79,7 +85,7 @@ async function prepare(database: Database, { location, create, clock }: Postgres
 
 const selectHead = `SELECT ${registrySequence} AS sequence,
   (SELECT issuer FROM installation) AS issuer, (SELECT tokens_after FROM installation) AS "tokensAfter",
-  (SELECT argon2id FROM client_secret WHERE argon2id IS NOT NULL LIMIT 1) AS argon2id`
+  (SELECT argon2id FROM client_secret WHERE argon2id IS NOT NULL LIMIT 1) AS argon2id, ${movedTo} AS "movedTo"`
 
 function createRegistryStore(connection: Connection): RegistryStore {
   const readSequence = async (): Promise<number> => {
@@ -90,7 +96,8 @@ function createRegistryStore(connection: Connection): RegistryStore {
 
   const readHead = async (): Promise<RegistryHead> => {
     const [row] = await connection.read({ name: 'registry_head', text: selectHead })
-    const { issuer = null, tokensAfter = null, argon2id = null } = row ?? {}
+    const { issuer = null, tokensAfter = null, argon2id = null, movedTo: other = null } = row ?? {}
+    if (other !== null) throw new StoreUnavailable(`the database has moved to ${other}`)
     const importedCost = parseArgonHash((argon2id as string | null) ?? '')
     return {
       sequence: (row?.sequence as number | null) ?? 0,
@@ -120,6 +127,8 @@ function createWitnessedStore(connection: Connection, guard: PostgresGuard | und
     // As `endOfTokens`: nobody shall wait for what a wrong clock has dated years ahead.
     const latest = connection.clock.nowMilliseconds() + longestTokenLifeMilliseconds
     const tokensAfter = Math.max(await tx.endOfTokens(), Math.min(known.issuedUpTo, latest))
+    // Whatever was moved, or was to be: this is the place now.
+    await tx.query({ text: 'DELETE FROM copy_state' })
     await tx.query({ text: endAll, values: [tokensAfter] })
     const [mark] = await tx.query({ text: setBeyond, values: ['mark', known.mark, 1] })
     // The change itself moves it once more.

@@ -243,3 +243,30 @@ export const auditEvent = pgTable('audit_event', {
   /** What the clock showed, where the id says something else. In SQLite it stands in the detail. */
   wallAt: number('wall_at'),
 })
+
+export const copyState = pgTable(
+  'copy_state',
+  {
+    id: integer('id').primaryKey(),
+    state: text('state').notNull(),
+    copyId: text('copy_id').notNull(),
+    storeId: text('store_id').notNull(),
+    other: text('other').notNull(),
+    at: number('at').notNull(),
+    eventId: text('event_id'),
+  },
+  (table) => [
+    check('copy_state_single', sql`${table.id} = 1`),
+    check(
+      'copy_state_state',
+      sql`${table.state} IN ('leaving', 'abandoned', 'left', 'arriving', 'filling', 'arrived')`,
+    ),
+  ],
+)
+
+/** Numbered by PostgreSQL itself, which leaves gaps: nothing depends on the order. */
+export const copyChange = pgTable('copy_change', {
+  seq: number('seq').primaryKey().generatedAlwaysAsIdentity(),
+  tableName: text('table_name').notNull(),
+  key: text('key').notNull(),
+})

@@ -95,7 +95,7 @@ export function prepareRestore(
     copyDurably(file, copy)
     const backup = examine(copy, file)
     requireSameStore(present, backup, { place, file })
-    const store = openSqliteStore(copy, { create: true, examine: false, clock })
+    const store = openSqliteStore(copy, { create: true, examine: false, clock, evenIfMoved: true })
     return new Restore({ place, copy, clock, present, backup, store })
   } catch (error) {
     removeCopy(copy)

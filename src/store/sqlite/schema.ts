@@ -277,3 +277,37 @@ export const auditEvent = sqliteTable('audit_event', {
   /** The other members of the event, as JSON. */
   detail: text('detail').notNull(),
 })
+
+/**
+ * One row while the store is copied to another place, and for ever after in the place that it left (`store/copy/copy.ts`);
+ * none in the place where it lives.
+ */
+export const copyState = sqliteTable(
+  'copy_state',
+  {
+    id: integer('id').primaryKey(),
+    state: text('state').notNull(),
+    /** Names one run of the command: whoever finds another one here has been overtaken. */
+    copyId: text('copy_id').notNull(),
+    storeId: text('store_id').notNull(),
+    /** The place on the other side, without a password. */
+    other: text('other').notNull(),
+    at: integer('at').notNull(),
+    /** The audit record of the move, by which both sides know that they are of the same one. */
+    eventId: text('event_id'),
+  },
+  (table) => [
+    check('copy_state_single', sql`${table.id} = 1`),
+    check(
+      'copy_state_state',
+      sql`${table.state} IN ('leaving', 'abandoned', 'left', 'arriving', 'filling', 'arrived')`,
+    ),
+  ],
+)
+
+/** The keys of rows that were changed since a copy was begun, as JSON lists. */
+export const copyChange = sqliteTable('copy_change', {
+  seq: integer('seq').primaryKey({ autoIncrement: true }),
+  tableName: text('table_name').notNull(),
+  key: text('key').notNull(),
+})

@@ -5,6 +5,7 @@ import { ulidFloor } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { RegistryHead, RegistryStore } from '../../registry/registry-store.ts'
 import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
+import { requireHere } from '../copy/state.ts'
 import { type Acceptance, type Store, type StoreEvents, StoreOpenError, type StoreUsage } from '../store.ts'
 import type { Sequences } from '../witness.ts'
 import { ActQueue, type ActWitness } from './act-queue.ts'
@@ -12,13 +13,14 @@ import { createAuditStore } from './audit-store.ts'
 import { writeBackup } from './backup.ts'
 import { createClientStore } from './client-store.ts'
 import { type Changed, type Connection, createConnection, read } from './connection.ts'
+import { createPresenceCheck, forgetCopy, readCopyState } from './copy-state.ts'
 import { eq, sql } from './drizzle.ts'
 import { createFamilyStore } from './family-store.ts'
 import { readStanding, WitnessGuard, type WitnessOptions } from './guard.ts'
 import { createKeyStore } from './key-store.ts'
 import { createMarkSetter, createMarkStore } from './mark-store.ts'
 import { readMigrationState } from './migrate.ts'
-import { type OpenOptions, openDatabase } from './open.ts'
+import { type Inspector, type OpenOptions, openDatabase } from './open.ts'
 import { createReplayStore } from './replay-store.ts'
 import { createResourceStore } from './resource-store.ts'
 import { clientSecret, installation } from './schema.ts'
@@ -32,6 +34,8 @@ export interface SqliteStoreOptions extends Omit<OpenOptions, 'now' | 'inspector
   readonly clock: Clock
   readonly events?: StoreEvents
   readonly witness?: WitnessOptions
+  /** Opens one that has moved away as well, or that is not wholly there. */
+  readonly evenIfMoved?: boolean
 }
 
 /**
@@ -40,9 +44,13 @@ export interface SqliteStoreOptions extends Omit<OpenOptions, 'now' | 'inspector
  * @param path absolute
  * @throws StoreOpenError
  */
-export function openSqliteStore(path: string, { clock, events = {}, witness, ...options }: SqliteStoreOptions): Store {
+export function openSqliteStore(
+  path: string,
+  { clock, events = {}, witness, evenIfMoved = false, ...options }: SqliteStoreOptions,
+): Store {
   const guard = witness === undefined ? undefined : new WitnessGuard(witness)
-  const sqlite = openGuarded(path, { ...options, now: clock.nowMilliseconds() }, guard)
+  const inspector = createInspector(guard, evenIfMoved)
+  const sqlite = openGuarded(path, { ...options, inspector, now: clock.nowMilliseconds() }, guard)
   const acts = new ActQueue(sqlite, clock, events, guard === undefined ? undefined : actWitnessOf(guard, sqlite))
   const connection = createConnection(sqlite, acts, clock)
   const setMark = createMarkSetter(connection)
@@ -66,10 +74,21 @@ export function openSqliteStore(path: string, { clock, events = {}, witness, ...
 
 function openGuarded(path: string, options: OpenOptions, guard: WitnessGuard | undefined): Connection['sqlite'] {
   try {
-    return openDatabase(path, guard === undefined ? options : { ...options, inspector: guard })
+    return openDatabase(path, options)
   } catch (error) {
     guard?.release()
     throw error
+  }
+}
+
+// Where it has gone is said rather than that the witness knows more: the new place has told it.
+function createInspector(guard: WitnessGuard | undefined, evenIfMoved: boolean): Inspector {
+  return {
+    inspectFile: (path) => guard?.inspectFile(path),
+    inspect: (sqlite, path) => {
+      if (!evenIfMoved) requireHere(readCopyState(sqlite), path)
+      guard?.inspect(sqlite, path)
+    },
   }
 }
 
@@ -98,6 +117,8 @@ function createWitnessedStore(connection: Connection, guard: WitnessGuard | unde
     // As `endOfTokens`: nobody shall wait for what a wrong clock has dated years ahead.
     const latest = clock.nowMilliseconds() + longestTokenLifeMilliseconds
     const tokensAfter = Math.max(connection.endOfTokens(), Math.min(known.issuedUpTo, latest))
+    // Whatever was moved, or was to be: this is the place now.
+    forgetCopy(sqlite)
     endAll.run(tokensAfter)
     const mark = setBeyond.get(known.mark, 1, 'mark') as number
     // The change itself moves it once more.
@@ -128,7 +149,10 @@ function createRegistryStore(connection: Connection): RegistryStore {
     .limit(1)
     .prepare()
 
+  const requirePresence = createPresenceCheck(connection.sqlite)
+
   const readHead = (): RegistryHead => {
+    requirePresence()
     // The sequence first: see `Read`.
     const sequence = connection.readSequence()
     const { issuer, tokensAfter } = selectInstallation.get() ?? {}

@@ -1,0 +1,42 @@
+import { formatTimestamp } from '../../lib/clock.ts'
+import { StoreOpenError } from '../store.ts'
+import type { CopyState } from './sides.ts'
+
+/** How many changes are written down for a copy: one that was killed must not fill the disk. */
+export const mostChanges = 200_000
+
+/** Why a place that a store has moved away from does not open. */
+export function movedAway(location: string, { other, at }: Pick<CopyState, 'other' | 'at'>): string {
+  return `${location} has moved to ${other}, at ${formatTimestamp(at)}: give MAYFLY_DATABASE_URL that place; where that is lost for good, \`mayfly db restore --accept-current\` brings this one back and ends every token and refresh token`
+}
+
+/** Why a place that a store has not wholly arrived at does not open. */
+export function incomplete(location: string, { other }: Pick<CopyState, 'other'>): string {
+  return `${location} is an incomplete copy of ${other}: run \`mayfly db copy\` from there to here again`
+}
+
+/** Whether a store is on its way to the place where this was read. */
+export function isArriving(state: CopyState | undefined): boolean {
+  return state !== undefined && ['arriving', 'filling', 'arrived'].includes(state.state)
+}
+
+/** @throws StoreOpenError unless the store lives in the place where this was read */
+export function requireHere(state: CopyState | undefined, location: string): void {
+  if (state?.state === 'left') throw new StoreOpenError(movedAway(location, state))
+  if (state !== undefined && isArriving(state)) throw new StoreOpenError(incomplete(location, state))
+}
+
+/** @throws StoreOpenError unless a run of the command still has the place to itself */
+export function requireMine(
+  state: CopyState | undefined,
+  { copyId, expected }: { readonly copyId: string; readonly expected: CopyState['state'] },
+  location: string,
+): void {
+  if (state?.copyId === copyId && state.state === expected) return
+  if (state?.copyId === copyId && state.state === 'abandoned') {
+    throw new StoreOpenError(
+      `${location} changes faster than it is copied: run \`mayfly db copy\` again when less is asked of it`,
+    )
+  }
+  throw new StoreOpenError(`${location} is being copied by another run of \`mayfly db copy\`: let that one end`)
+}
