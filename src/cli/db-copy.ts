@@ -102,9 +102,8 @@ function progress(context: CommandContext): NonNullable<Move['onRows']> {
 }
 
 function report(context: CommandContext, from: StorePlace, to: StorePlace, copied: Copied): Printed {
-  const { rows, how, storeId, eventId, pausedMilliseconds } = copied
-  context.note(`Changed ${from.databasePath}`)
-  context.note(`Changed ${to.databasePath}`)
+  const { how, storeId, eventId, pausedMilliseconds } = copied
+  if (how !== 'already') for (const place of [from, to]) context.note(`Changed ${place.databasePath}`)
   const facts = {
     from: from.databasePath,
     to: to.databasePath,
@@ -112,22 +111,27 @@ function report(context: CommandContext, from: StorePlace, to: StorePlace, copie
     store_id: storeId,
     audit_record: eventId,
     paused_seconds: how === 'copied' ? Math.round(pausedMilliseconds) / 1000 : null,
-    rows: {
-      clients: rows.client,
-      client_secrets: rows.client_secret,
-      resources: rows.resource,
-      signing_keys: rows.signing_key,
-      refresh_families: rows.refresh_family,
-      marks: rows.mark,
-      issued_tokens: rows.issuance,
-      audit_events: rows.audit_event,
-      used_statements: rows.replay,
-    },
   }
+  const rows = countRows(copied)
   const { masterKeyFile } = context.settings
-  return printObject(facts, [
+  const { text } = printObject({ ...facts, ...rows }, [
     '',
     `${from.databasePath} refuses everything from now on. Next: give every server MAYFLY_DATABASE_URL with the new place, and a`,
     `copy of ${masterKeyFile} where it is another machine, and start it. Secrets, tokens and refresh tokens go on.`,
   ])
+  return { json: { ...facts, rows }, text }
+}
+
+function countRows({ rows }: Copied) {
+  return {
+    clients: rows.client ?? 0,
+    client_secrets: rows.client_secret ?? 0,
+    resources: rows.resource ?? 0,
+    signing_keys: rows.signing_key ?? 0,
+    refresh_families: rows.refresh_family ?? 0,
+    marks: rows.mark ?? 0,
+    issued_tokens: rows.issuance ?? 0,
+    audit_events: rows.audit_event ?? 0,
+    used_statements: rows.replay ?? 0,
+  }
 }

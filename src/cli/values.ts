@@ -22,9 +22,12 @@ const jwt = String.raw`eyJ[\w-]+\.[\w-]+\.[\w-]*`
 const whole = new RegExp(`mf[a-z]_[0-9A-Za-z]{65}|${jwt}`)
 const begun = new RegExp(`mf[a-z]_[0-9A-Za-z]{8,}|${jwt}`, 'g')
 
-/** A text without the secrets and tokens in it, or what may be the beginning of one. */
+// Between the colon behind a user and the last @ of the word.
+const urlPassword = /(\/\/[^\s:@/]*):\S*@/g
+
+/** A text without the secrets, tokens and passwords of URLs in it, or what may be the beginning of one. */
 export function maskSecrets(text: string): string {
-  return text.replace(begun, (found) => `${found.slice(0, 4)}…`)
+  return text.replace(begun, (found) => `${found.slice(0, 4)}…`).replace(urlPassword, '$1:***@')
 }
 
 // What is kept in clear and shown to everybody must not be a secret that was pasted into the wrong place.
