@@ -8,9 +8,6 @@ import { type Command, type CommandContext, CommandFailure, type Printed, UsageE
 import { printObject, timestamp } from './print.ts'
 import { type Review, reviewStore } from './restore-review.ts'
 
-const restoreByPostgres =
-  'a PostgreSQL database is put back by PostgreSQL: stop all servers, run `pg_restore --clean --if-exists --dbname=URL FILE`, then accept it with `mayfly db restore --accept-current`'
-
 const none: Sequences = { registry: 0, mark: 0 }
 
 export const dbRestore: Command = {
@@ -31,7 +28,6 @@ export const dbRestore: Command = {
     if ((file !== undefined) === (options.acceptCurrent === true)) {
       throw new UsageError('db restore takes the path of a backup, or --accept-current, and one of them alone')
     }
-    if (file !== undefined && context.settings.postgresUrl !== undefined) throw new CommandFailure(restoreByPostgres)
     // A witness that cannot be read must be dealt with before anything is done.
     const { readWitness } = await import('../store/witness.ts')
     const remembered = readWitness(context.settings.witnessFile) ?? new Map<string, Remembered>()
@@ -43,7 +39,7 @@ async function restore(context: CommandContext, file: string, remembered: Witnes
   const { restoreStore } = await import('../store/open-store.ts')
   const { covers, furthest, Witness } = await import('../store/witness.ts')
   const { databasePath, witnessFile } = context.settings
-  const restoring = await restoreStore(databasePath, file, remembered)
+  const restoring = await restoreStore(context.settings, file, remembered)
   try {
     const storeId = await requireKey(context, restoring.store)
     if (existsSync(`${file}-wal`)) context.note(`${file}-wal is not part of the backup and was not used.`)

@@ -3,7 +3,7 @@ import { type Clock, systemClock } from '../lib/clock.ts'
 import type { Secret } from '../lib/secret.ts'
 import { type StoreUnavailable, WitnessUnavailable } from '../lib/store-error.ts'
 import type { Copied, CopyOptions } from './copy/copy.ts'
-import type { CopySource, CopyTarget } from './copy/sides.ts'
+import type { BackupFile, CopySource, CopyTarget } from './copy/sides.ts'
 import { explainDatabase } from './postgres/location.ts'
 import type { WitnessOptions } from './sqlite/guard.ts'
 import { toOpenError } from './sqlite/open.ts'
@@ -44,7 +44,12 @@ export async function openStoreAt(
 ): Promise<Store> {
   if (postgresUrl === undefined) return openStore(databasePath, options)
   const { openPostgresStore } = await import('./postgres/postgres-store.ts')
-  return openPostgresStore(postgresUrl, { location: databasePath, clock: systemClock, ...options })
+  const clock = options.clock ?? systemClock
+  const createBackupFile = async (file: string): Promise<BackupFile> => {
+    const { createBackupFile } = await import('./sqlite/backup-file.ts')
+    return createBackupFile(file, clock.nowMilliseconds())
+  }
+  return openPostgresStore(postgresUrl, { location: databasePath, ...options, clock, createBackupFile })
 }
 
 /**
@@ -144,9 +149,19 @@ async function openCopyTarget({ databasePath, postgresUrl }: StorePlace, clock: 
  *
  * @throws StoreOpenError when somebody has the store open, or the file is no backup of it
  */
-export async function restoreStore(place: string, file: string, remembered: WitnessRecord): Promise<Restoring> {
-  const { prepareRestore } = await import('./sqlite/restore.ts')
-  return prepareRestore(place, file, { clock: systemClock, remembered })
+export async function restoreStore(
+  { databasePath, postgresUrl }: StorePlace,
+  file: string,
+  remembered: WitnessRecord,
+): Promise<Restoring> {
+  const clock = systemClock
+  if (postgresUrl === undefined) {
+    const { prepareRestore } = await import('./sqlite/restore.ts')
+    return prepareRestore(databasePath, file, { clock, remembered })
+  }
+  const { prepareRestore } = await import('./postgres/restore.ts')
+  const { stageBackup } = await import('./sqlite/staged-backup.ts')
+  return prepareRestore({ url: postgresUrl, location: databasePath }, () => stageBackup(file, clock), clock)
 }
 
 /** What a store that failed at work says to the person at the command line. */

@@ -175,9 +175,17 @@ function makeSmallWorld(): World {
   return world
 }
 
+/** The same, on PostgreSQL. */
+async function makeSmallWorldThere(): Promise<World> {
+  const world = makeSmallWorld()
+  const place = await emptyDatabase()
+  await world.move(world.place, place)
+  return { ...world, place }
+}
+
 /** Kills a run, and runs it again. @returns what the second one had to do */
 async function expectOneHome(world: World, to: StorePlace, killer: Killer): Promise<Copied['how']> {
-  const before = await readContent(world.place)
+  const [before, madeBefore] = [await readContent(world.place), await moves(world.place)]
   const live = () => Promise.all([world.place, to].map((place) => isLive(place, world.witness)))
   await expect(runKilled(world, to, killer), killer.where).rejects.toThrow(Killed)
   const [here, there] = await live()
@@ -186,7 +194,7 @@ async function expectOneHome(world: World, to: StorePlace, killer: Killer): Prom
   expect(how, killer.where).toBe(there ? 'already' : here ? 'copied' : 'resumed')
   expect(await live(), killer.where).toEqual([false, true])
   expect(withoutMoves(await readContent(to)), killer.where).toEqual(withoutMoves(before))
-  expect(await moves(to), killer.where).toBe(1)
+  expect(await moves(to), killer.where).toBe(madeBefore + 1)
   return how
 }
 
@@ -269,28 +277,55 @@ describe(`a store that moves (seed ${seed})`, () => {
     expect(sqlite.prepare(`SELECT name FROM sqlite_schema WHERE type = 'trigger'`).all()).toEqual([])
   })
 
-  for (const [kind, makeTarget] of [
-    ['SQLite to PostgreSQL', emptyDatabase],
-    ['SQLite to SQLite', async (world: World) => world.file('new.db')],
+  for (const [kind, makeSource, makeTarget, last] of [
+    ['SQLite to PostgreSQL', makeSmallWorld, emptyDatabase, 20],
+    ['SQLite to SQLite', makeSmallWorld, async (world: World) => world.file('new.db'), 20],
+    ['PostgreSQL to SQLite', makeSmallWorldThere, async (world: World) => world.file('new.db'), 8],
   ] as const) {
     const sentence = `lives in one place after a kill at any step, and in the new one after the next run: ${kind}`
     it(sentence, { timeout: 300_000 }, async () => {
-      const clean = makeSmallWorld()
+      const clean = await makeSource()
       const counter = new Killer(Number.POSITIVE_INFINITY, false)
       await runKilled(clean, await makeTarget(clean), counter)
       const random = createRandom(3)
       const steps = Array.from({ length: counter.calls }, (_, i) => i + 1)
       // The last steps are where it matters; of those before, some.
-      const chosen = steps.filter((step) => step > counter.calls - 24 || random.chance(0.15))
+      const chosen = steps.filter((step) => step > counter.calls - last || random.chance(0.08))
       const outcomes = new Set<string>()
       for (const step of chosen) {
-        const world = makeSmallWorld()
-        const killer = new Killer(step, random.chance(0.5))
+        const world = await makeSource()
+        // What comes after the last one is that the caller hears of it.
+        const killer = new Killer(step, step === counter.calls || random.chance(0.5))
         outcomes.add(await expectOneHome(world, await makeTarget(world), killer))
       }
       expect(outcomes).toEqual(new Set(['copied', 'resumed', 'already']))
     })
   }
+
+  it('stays where it is when the copying is stopped, with nothing left behind', async () => {
+    const world = makeSmallWorld()
+    const to = await emptyDatabase()
+    const stop = new AbortController()
+    const run = moveStore({
+      from: world.place,
+      to,
+      witnessFile: world.witness,
+      actor: 'cli:test',
+      checkKeys: () => undefined,
+      signal: stop.signal,
+      onRows: (table) => (table === 'client' ? stop.abort(new Error('stopped')) : undefined),
+    })
+    await expect(run).rejects.toThrow('stopped')
+    expect([await isLive(world.place, world.witness), await isLive(to, world.witness)]).toEqual([true, false])
+    const sqlite = new Database(world.place.databasePath, { readonly: true })
+    onTestFinished(() => void sqlite.close())
+    const left = `SELECT (SELECT count(*) FROM sqlite_schema WHERE type = 'trigger') + (SELECT count(*) FROM copy_state)`
+    expect(sqlite.prepare(left).pluck().get()).toBe(0)
+    await expect(openStoreAt(to, { create: false, examine: false })).rejects.toThrow(
+      `is an incomplete copy of ${world.place.databasePath}`,
+    )
+    expect((await world.move(world.place, to)).how).toBe('copied')
+  })
 
   it('brings what is changed while it is copied, by whomever, and removes what is gone', async () => {
     for (const from of ['sqlite', 'postgres'] as const) {

@@ -274,11 +274,6 @@ describe('a PostgreSQL database', () => {
     expect(await store.listAudit({ clientId: 'a\0b', limit: 1 })).toEqual([])
   })
 
-  it('is backed up by PostgreSQL, and says how', async () => {
-    const store = await open(await server().makeDatabase(), new ManualClock())
-    await expect(store.backup('/tmp/x')).rejects.toThrow(/`pg_dump --format=custom --file=FILE`/)
-  })
-
   it('F17 F43 is claimed by one of two nodes that have no folder in common; the other says what it needs', async () => {
     const url = await server().makeDatabase()
     const clock = new ManualClock()

@@ -1,5 +1,6 @@
 /** What a copy needs of the place that it leaves and of the place that it arrives at: `copy.ts` says in which order. */
 import type { Actor } from '../../audit/event.ts'
+import type { Store } from '../store.ts'
 import type { Sequences } from '../witness.ts'
 import type { CopyTable } from './tables.ts'
 
@@ -96,4 +97,26 @@ export interface CopyMark {
   /** The other side. */
   readonly other: string
   readonly at: number
+}
+
+/** A file that a backup is written into. It is there whole in the end, or not at all. */
+export interface BackupFile {
+  put(table: CopyTable, rows: readonly CopyRow[]): void
+  /** @throws StoreOpenError */
+  finish(): void
+  /** Leaves nothing behind. Does nothing after `finish`. */
+  discard(): void
+}
+
+/** A copy of a backup that lies in nobody's place, brought up to date. */
+export interface StagedBackup {
+  /** It is to be accepted before it is read. */
+  readonly store: Store
+  readonly storeId: string
+  /** The id of its newest record of a refusal or change, as it was written; empty when there is none. */
+  readonly lastEvent: string
+  /** The moment of its newest record, milliseconds since the epoch. */
+  readonly until: number
+  readRows(table: CopyTable, after: CopyKey | undefined, limit: number): readonly CopyRow[]
+  discard(): Promise<void>
 }

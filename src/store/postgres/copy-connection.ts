@@ -1,7 +1,7 @@
 /** One connection for a copy: its statements may take minutes, and nobody waits in a queue for it. */
 import pg from 'pg'
 import type { Secret } from '../../lib/secret.ts'
-import { getTypeParser, type Row } from './database.ts'
+import { getTypeParser, type Row, type Session } from './database.ts'
 import { type DatabaseFailure, failureOfConnect, failureOfSent } from './failure.ts'
 import { explainDatabase } from './location.ts'
 
@@ -69,6 +69,17 @@ export class CopyConnection {
       await this.#client.query(text)
     } catch (error) {
       throw explainDatabase(failureOfSent(error), this.location)
+    }
+  }
+
+  /** As those of the store use one. */
+  asSession(): Session {
+    return {
+      query: ({ text, values = [] }) => this.query(text, values),
+      script: async (text) => {
+        await this.script(text)
+        return []
+      },
     }
   }
 

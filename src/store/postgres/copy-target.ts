@@ -127,7 +127,8 @@ export class PostgresCopyTarget implements CopyTarget {
   }
 }
 
-function references(how: 'drop' | 'add'): string {
+/** The statements that take all foreign keys off the tables, or put them back. */
+export function references(how: 'drop' | 'add'): string {
   return allTables
     .flatMap((table) =>
       table.references.map(({ name, statement }) =>

@@ -79,7 +79,8 @@ export function requireOurs({ foreign, newer }: MigrationState, location: string
   }
 }
 
-async function applyPending(session: Session, now: number): Promise<void> {
+/** Makes what is missing, in a transaction that is open. */
+export async function applyPending(session: Session, now: number): Promise<void> {
   await session.query({ text: createLedger })
   const applied = await readApplied(session)
   for (const [position, { sql, hash }] of readMigrationFiles({ migrationsFolder: folder }).entries()) {

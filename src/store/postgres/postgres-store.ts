@@ -5,9 +5,11 @@ import type { Secret } from '../../lib/secret.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { RegistryHead, RegistryStore } from '../../registry/registry-store.ts'
 import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
+import type { BackupFile } from '../copy/sides.ts'
 import { type Acceptance, type Store, type StoreEvents, StoreOpenError, type StoreUsage } from '../store.ts'
 import type { Sequences } from '../witness.ts'
 import { createAuditStore } from './audit-store.ts'
+import { writeBackup } from './backup.ts'
 import { createClientStore } from './client-store.ts'
 import { registrySequence } from './columns.ts'
 import { type Changed, type Connection, createConnection, type Transaction } from './connection.ts'
@@ -36,6 +38,8 @@ export interface PostgresStoreOptions {
   readonly processes?: number
   /** Opens one that has moved away as well, or that is not wholly there. */
   readonly evenIfMoved?: boolean
+  /** Begins a file that a backup is written into. @throws StoreOpenError */
+  createBackupFile(file: string): Promise<BackupFile>
 }
 
 /**
@@ -68,6 +72,7 @@ export async function openPostgresStore(url: Secret, options: PostgresStoreOptio
     ...createMarkStore(connection),
     ...createAuditStore(connection),
     ...createWholeStore(connection, database, location),
+    backup: async (file) => writeBackup(url, location, await options.createBackupFile(file)),
     ...createWitnessedStore(connection, guard),
     get doubt() {
       return guard?.doubt
@@ -149,7 +154,7 @@ function createWitnessedStore(connection: Connection, guard: PostgresGuard | und
 
 type WholeStore = Pick<
   Store,
-  'location' | 'setIssuer' | 'checkWritable' | 'backlogBytes' | 'check' | 'readUsage' | 'backup' | 'close'
+  'location' | 'setIssuer' | 'checkWritable' | 'backlogBytes' | 'check' | 'readUsage' | 'close'
 >
 
 const touch = `INSERT INTO sequence (name, value) VALUES ('probe', 1)
@@ -173,11 +178,6 @@ function createWholeStore(connection: Connection, database: Database, location: 
     backlogBytes: () => Number.NaN,
     check: () => checkDatabase(connection, database),
     readUsage: (since) => readUsage(connection, since),
-    backup: async () => {
-      throw new StoreOpenError(
-        `${location} is backed up by PostgreSQL: \`pg_dump --format=custom --file=FILE\` writes a consistent copy while it is in use`,
-      )
-    },
     close: () => database.close(),
   }
 }

@@ -15,38 +15,33 @@
  * database at 4, because that is damaged or missing, is moved aside with it: SQLite would write it into the new one.
  */
 import { randomBytes } from 'node:crypto'
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
-import { basename, dirname } from 'node:path'
+import { existsSync, linkSync, renameSync, rmSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import Database from 'better-sqlite3'
 import type { AuditEntry } from '../../audit/audit-store.ts'
 import { type Clock, formatTimestamp } from '../../lib/clock.ts'
-import { ulidMilliseconds } from '../../lib/id.ts'
 import { makeFolder } from '../../lib/make-folder.ts'
 import { toEntry } from '../rows/audit-rows.ts'
 import { type Restoring, StoreOpenError } from '../store.ts'
 import type { WitnessRecord } from '../witness.ts'
 import { syncPath } from './backup.ts'
+import {
+  type Backup,
+  checkHeader,
+  copyDurably,
+  examine,
+  isDamage,
+  isSqlite,
+  readIssuedUpTo,
+  readStart,
+  removeCopy,
+  removeLeftovers,
+} from './backup-copy.ts'
 import { hasForeignWal, readStanding, type Standing } from './guard.ts'
-import { applicationId, readMigrationState } from './migrate.ts'
 import { checkIdentity, inUse, isBusy, toOpenError } from './open.ts'
 import { openSqliteStore } from './sqlite-store.ts'
 import { stampOffset } from './stamp.ts'
 
-const headerBytes = 100
-const applicationIdOffset = 68
-const chunkBytes = 1024 * 1024
 const busyMilliseconds = 500
 const mostLost = 10_000
 
@@ -59,14 +54,6 @@ interface Present {
   readonly issuedUpTo: number
   /** Its -wal is of another file, so that nothing in it can be relied on. */
   readonly isMixed: boolean
-}
-
-/** What is known of a backup before it is brought up to date. */
-interface Backup {
-  readonly standing: Standing
-  /** The id of its newest record of a refusal or change. */
-  readonly lastEvent: string
-  readonly until: number
 }
 
 /**
@@ -102,35 +89,6 @@ export function prepareRestore(
     present.sqlite?.close()
     throw toOpenError(error, place)
   }
-}
-
-function isSqlite(header: Buffer): boolean {
-  return header.subarray(0, 16).toString('latin1') === 'SQLite format 3\0'
-}
-
-function checkHeader(file: string): void {
-  const header = readStart(file)
-  if (isSqlite(header) && header.readUInt32BE(applicationIdOffset) === applicationId) return
-  throw new StoreOpenError(`${file} is no Mayfly database: give the path of a file that \`mayfly db backup\` wrote`)
-}
-
-function readStart(file: string): Buffer {
-  const header = Buffer.alloc(headerBytes)
-  try {
-    const descriptor = openSync(file, 'r')
-    try {
-      readSync(descriptor, header)
-    } finally {
-      closeSync(descriptor)
-    }
-  } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'no code'
-    throw new StoreOpenError(
-      `${file} cannot be read (${code}): give the path of a file that \`mayfly db backup\` wrote, and let the user of this process read it`,
-      { cause },
-    )
-  }
-  return header
 }
 
 function isSameFile(a: string, b: string): boolean {
@@ -174,67 +132,6 @@ function openFile(place: string): Database.Database {
   } catch (error) {
     throw toOpenError(error, place)
   }
-}
-
-function readIssuedUpTo(sqlite: Database.Database): number {
-  const isMade = sqlite.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'issuance'`).get() !== undefined
-  const newest = isMade ? sqlite.prepare('SELECT max(jti) FROM issuance').pluck().get() : undefined
-  return typeof newest === 'string' ? ulidMilliseconds(newest) : 0
-}
-
-function isDamage(error: unknown): boolean {
-  return error instanceof Database.SqliteError && /^SQLITE_(?:CORRUPT|NOTADB)/.test(error.code)
-}
-
-// What a restore that was killed had copied.
-function removeLeftovers(place: string): void {
-  const prefix = `${basename(place)}.restore-`
-  for (const name of readdirSync(dirname(place))) {
-    if (name.startsWith(prefix) && /^[0-9a-f]{12}\.tmp(?:-wal|-shm|-journal)?$/.test(name.slice(prefix.length)))
-      rmSync(`${dirname(place)}/${name}`, { force: true })
-  }
-}
-
-function removeCopy(copy: string): void {
-  for (const end of ['', '-wal', '-shm', '-journal']) rmSync(`${copy}${end}`, { force: true })
-}
-
-function copyDurably(from: string, to: string): void {
-  const source = openSync(from, 'r')
-  const target = openSync(to, 'wx', 0o600)
-  try {
-    const chunk = Buffer.alloc(chunkBytes)
-    for (let length = readSync(source, chunk); length > 0; length = readSync(source, chunk)) {
-      for (let written = 0; written < length; ) written += writeSync(target, chunk, written, length - written)
-    }
-    fsyncSync(target)
-  } finally {
-    closeSync(target)
-    closeSync(source)
-  }
-}
-
-function examine(copy: string, file: string): Backup {
-  const sqlite = new Database(copy)
-  try {
-    if (sqlite.pragma('quick_check(1)', { simple: true }) !== 'ok') throw damaged(file)
-    if (readMigrationState(sqlite).newer)
-      throw new StoreOpenError(`${file} was written by a newer Mayfly: use that version to restore it`)
-    const standing = readStanding(sqlite)
-    if (standing === undefined)
-      throw new StoreOpenError(`${file} has no keys: it is a backup of a database that no server has ever started on`)
-    const lastEvent = String(sqlite.prepare(`SELECT coalesce(max(id), '') FROM audit_event`).pluck().get())
-    const until = Math.max(lastEvent === '' ? 0 : ulidMilliseconds(lastEvent), readIssuedUpTo(sqlite))
-    return { standing, lastEvent, until }
-  } catch (error) {
-    throw isDamage(error) ? damaged(file, error) : error
-  } finally {
-    sqlite.close()
-  }
-}
-
-function damaged(file: string, cause?: unknown): StoreOpenError {
-  return new StoreOpenError(`${file} is damaged: take another file that \`mayfly db backup\` wrote`, { cause })
 }
 
 function requireSameStore(
