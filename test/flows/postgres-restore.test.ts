@@ -81,7 +81,7 @@ describe(`a backup of PostgreSQL (seed ${seed})`, () => {
   })
 
   it('is of one moment while tokens are issued, with all that were acknowledged before', async () => {
-    const world = await makeWorld()
+    const world = await makeWorld(0)
     const server = await world.serve()
     const log = new AcknowledgedLog()
     const load = startLoad(server, world.agent.basic, 6, ({ token }) => {

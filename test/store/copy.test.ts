@@ -278,9 +278,9 @@ describe(`a store that moves (seed ${seed})`, () => {
   })
 
   for (const [kind, makeSource, makeTarget, last] of [
-    ['SQLite to PostgreSQL', makeSmallWorld, emptyDatabase, 20],
-    ['SQLite to SQLite', makeSmallWorld, async (world: World) => world.file('new.db'), 20],
-    ['PostgreSQL to SQLite', makeSmallWorldThere, async (world: World) => world.file('new.db'), 8],
+    ['SQLite to PostgreSQL', makeSmallWorld, emptyDatabase, 10],
+    ['SQLite to SQLite', makeSmallWorld, async (world: World) => world.file('new.db'), 12],
+    ['PostgreSQL to SQLite', makeSmallWorldThere, async (world: World) => world.file('new.db'), 6],
   ] as const) {
     const sentence = `lives in one place after a kill at any step, and in the new one after the next run: ${kind}`
     it(sentence, { timeout: 300_000 }, async () => {
@@ -290,7 +290,7 @@ describe(`a store that moves (seed ${seed})`, () => {
       const random = createRandom(3)
       const steps = Array.from({ length: counter.calls }, (_, i) => i + 1)
       // The last steps are where it matters; of those before, some.
-      const chosen = steps.filter((step) => step > counter.calls - last || random.chance(0.08))
+      const chosen = steps.filter((step) => step > counter.calls - last || random.chance(0.06))
       const outcomes = new Set<string>()
       for (const step of chosen) {
         const world = await makeSource()

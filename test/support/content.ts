@@ -1,5 +1,6 @@
 /** All that a store holds, read past the program, so that stores of different kinds can be compared; and what fills one at random. */
 import Database from 'better-sqlite3'
+import { ulidFloor } from '../../src/lib/id.ts'
 import type { StorePlace } from '../../src/store/open-store.ts'
 import { connect } from './postgres.ts'
 import type { Random } from './seed.ts'
@@ -98,6 +99,10 @@ function fill(sqlite: Database.Database, random: Random, rows: number): void {
   const bytes = (length: number): Buffer => Buffer.from(Array.from({ length }, () => random.between(0, 256)))
   const tag = random.between(0, 2 ** 30).toString(36)
   const id = (i: number): string => `${tag}-${random.pick(['a', 'B', 'z', '_', '.'])}-${i}`
+  // Of the past: what is written next follows the last one.
+  const ulid = (): string =>
+    ulidFloor(random.between(1_600_000_000_000, 1_700_000_000_000)).slice(0, 10) +
+    bytes(8).toString('hex').toUpperCase()
   const add = (table: string, values: Row): void => {
     const names = Object.keys(values)
     const text = `INSERT INTO ${table} (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')})`
@@ -134,8 +139,8 @@ function fill(sqlite: Database.Database, random: Random, rows: number): void {
       updated_at: number(),
       disabled_at: maybe(number),
       tokens_after: maybe(number),
-      jwks: maybe(text),
-      jwks_uri: maybe(text),
+      jwks: maybe(() => '[]'),
+      jwks_uri: maybe(() => `https://${id(i)}/jwks`),
       assertion_alg: maybe(text),
       tls_subject_kind: maybe(text),
       tls_subject: maybe(text),
@@ -159,7 +164,7 @@ function fill(sqlite: Database.Database, random: Random, rows: number): void {
   })
   times((i) => {
     add('issuance', {
-      jti: id(i),
+      jti: ulid(),
       client_id: id(i),
       subject: maybe(text),
       grant_type: text(),
@@ -176,7 +181,7 @@ function fill(sqlite: Database.Database, random: Random, rows: number): void {
       previous_jti: maybe(text),
     })
     add('refresh_family', {
-      family_id: id(i),
+      family_id: ulid(),
       client_id: text(),
       subject: maybe(text),
       audience: text(),
@@ -203,7 +208,7 @@ function fill(sqlite: Database.Database, random: Random, rows: number): void {
     add('client_hour', { client_id: id(i), hour: number(), issued: number() })
     const detail = { actor: 'cli:test', text: text(), ...(random.chance(0.3) ? { wallAt: number() } : {}) }
     add('audit_event', {
-      id: id(i),
+      id: ulid(),
       type: text(),
       client_id: maybe(text),
       request_id: maybe(text),

@@ -63,7 +63,7 @@ function openTemporary(temporary: string, file: string, now: number): Database.D
     for (const { name } of wholeTables) sqlite.exec(`DELETE FROM ${name}`)
     return sqlite
   } catch (cause) {
-    removeCopy(temporary)
+    if (existsSync(temporary)) removeCopy(temporary)
     throw unwritten(file, cause)
   }
 }
