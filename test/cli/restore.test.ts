@@ -205,7 +205,7 @@ describe('db restore FILE', () => {
       ALTER TABLE client DROP COLUMN tokens_after; ALTER TABLE installation DROP COLUMN tokens_after;
       ALTER TABLE issuance DROP COLUMN family_id; ALTER TABLE issuance DROP COLUMN refresh_generation;
       ALTER TABLE issuance DROP COLUMN confirmation; ALTER TABLE issuance DROP COLUMN previous_jti;
-      DROP TABLE client_hour; DROP TABLE replay;
+      DROP TABLE client_hour; DROP TABLE replay; DROP TABLE copy_state; DROP TABLE copy_change;
       ${['jwks', 'jwks_uri', 'assertion_alg', 'tls_subject_kind', 'tls_subject', 'certificate_bound', 'dpop_bound', 'tokens_per_hour'].map((name) => `ALTER TABLE client DROP COLUMN ${name};`).join('')}
       DELETE FROM sequence WHERE name = 'mark'; DELETE FROM migration WHERE position >= 2;`)
     sqlite.close()

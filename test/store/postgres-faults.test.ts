@@ -188,8 +188,8 @@ describe('a PostgreSQL database', () => {
     for (const store of stores) expect(await store.check()).toEqual([])
     await Promise.all(stores.map((store) => store.close()))
     const raw = await connect(url)
-    const { rows } = await raw.query('SELECT count(*)::int AS applied FROM migration')
-    expect(rows[0].applied).toBe(1)
+    const { rows } = await raw.query('SELECT position FROM migration ORDER BY position')
+    expect(rows.map(({ position }) => position)).toEqual([0, 1])
   })
 
   it('F43 is left as it was when a migration fails', async () => {
