@@ -7,7 +7,12 @@ export function createSharedProofs(line: SharedLine, own: SeenProofs): ProofMemo
     isFirst: async (use, now) => {
       if (!own.isFirst(use, now)) return false
       const key = Buffer.from(use.key).toString('base64url')
-      return line.ask('proofs.isFirst', { key, expiresAt: use.expiresAt, now }, () => true)
+      const told = { key, expiresAt: use.expiresAt, now }
+      return line.ask('proofs.isFirst', told, () => {
+        // A supervisor that is only late takes note of it: so the others know the proof once it answers again.
+        line.tell('proofs.isFirst', told)
+        return true
+      })
     },
   }
 }

@@ -39,6 +39,10 @@ function startWorkers(count: number) {
     const line = new SharedLine({ channel: worker, clock, log })
     return {
       channel: worker,
+      /** What a supervisor that was paused finds when it goes on. */
+      deliver: (messages: readonly string[]) => {
+        for (const message of messages) supervisor.receive(JSON.parse(message))
+      },
       counts: createSharedCounts(line, own.counts),
       proofs: createSharedProofs(line, own.proofs),
     }
@@ -137,6 +141,18 @@ describe('what workers share', () => {
     state.answers = false
     expect(await workers[1]?.proofs.isFirst(use('c'), now)).toBe(true)
     expect(await workers[1]?.proofs.isFirst(use('c'), now)).toBe(false)
+  })
+
+  it('know a proof that one of them let pass alone, once the supervisor answers again', async () => {
+    const { workers, clock, state, sent } = startWorkers(2)
+    const now = clock.nowMilliseconds()
+    const use = (name: string) => makeReplayUse('proof', [name], now + 60_000)
+    state.answers = false
+    for (const name of ['a', 'b', 'c']) expect(await workers[0]?.proofs.isFirst(use(name), now)).toBe(true)
+    state.answers = true
+    workers[0]?.deliver(sent)
+    clock.advance(1)
+    for (const name of ['a', 'b', 'c']) expect(await workers[1]?.proofs.isFirst(use(name), now)).toBe(false)
   })
 
   it('never hold up a request when the channel is gone', async () => {
