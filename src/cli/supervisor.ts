@@ -134,6 +134,7 @@ export class Supervisor {
   }
 
   #connect(talk: Talk, process: number): void {
+    this.#sum.noteStart(process)
     serveSharedMemory(talk, this.#memory)
     talk.on('metrics', () => this.#readMetrics())
     talk.on('counted', (snapshot) => {

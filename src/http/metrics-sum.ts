@@ -35,9 +35,13 @@ export class MetricsSum {
   #gone: MetricsSnapshot = []
   readonly #last = new Map<number, MetricsSnapshot>()
 
-  /** The newest numbers of a process, by its id. */
+  noteStart(process: number): void {
+    this.#last.set(process, [])
+  }
+
+  /** The newest numbers of a process, by its id; those of one that has ended meanwhile are in the sum already. */
   note(process: number, snapshot: MetricsSnapshot): void {
-    this.#last.set(process, snapshot)
+    if (this.#last.has(process)) this.#last.set(process, snapshot)
   }
 
   /** A process has ended: what it counted stays, what it was like does not. */

@@ -75,9 +75,9 @@ export class Channel<Heard extends Subjects, Said extends Subjects> {
     })
   }
 
-  /** Takes what the other end has sent. What is none of ours is ignored. */
+  /** Takes what the other end has sent. What is none of ours is ignored, and what comes after the end. */
   receive(message: unknown): void {
-    if (typeof message !== 'object' || message === null) return
+    if (this.#isClosed || typeof message !== 'object' || message === null) return
     const { subject, body, id, to, failed } = message as Message
     if (to !== undefined) {
       if (failed) this.#fail(to, 'it failed')
@@ -88,7 +88,7 @@ export class Channel<Heard extends Subjects, Said extends Subjects> {
     if (handler !== undefined) void this.#answer(handler, body, id)
   }
 
-  /** The other end is gone: nobody waits for it any more. */
+  /** The other end is gone: nobody waits for it any more, and nothing that was still on its way is believed. */
   close(): void {
     this.#isClosed = true
     for (const id of [...this.#open.keys()]) this.#fail(id, 'the other end is gone')

@@ -30,6 +30,13 @@ async function snapshotOf(figures: Figures): Promise<MetricsSnapshot> {
 
 const issuedName = 'mayfly_tokens_issued_total{grant_type="client_credentials",alg="ES256",token_type="Bearer"}'
 
+/** The sum of processes that have started. */
+function sumOf(...processes: readonly number[]): MetricsSum {
+  const sum = new MetricsSum()
+  for (const process of processes) sum.noteStart(process)
+  return sum
+}
+
 async function read(sum: MetricsSum): Promise<(name: string) => number | undefined> {
   const text = await sum.write({ states: ['ready', 'ready', 'waiting'], restarts: 3 })
   const values = new Map(
@@ -43,7 +50,7 @@ async function read(sum: MetricsSum): Promise<(name: string) => number | undefin
 
 describe('the metrics of several processes', () => {
   it('sum what is counted, in counters and in each bucket of histograms', async () => {
-    const sum = new MetricsSum()
+    const sum = sumOf(1, 2, 3)
     sum.note(1, await snapshotOf({ issued: 5, requests: [0.002, 0.3] }))
     sum.note(2, await snapshotOf({ issued: 7, requests: [0.002] }))
     const value = await read(sum)
@@ -54,7 +61,7 @@ describe('the metrics of several processes', () => {
   })
 
   it('count once what all of them see, and tell the worst of it', async () => {
-    const sum = new MetricsSum()
+    const sum = sumOf(1, 2, 3)
     sum.note(1, await snapshotOf({ backlog: 4_096, checks: 2, nextSeconds: 50 }))
     sum.note(2, await snapshotOf({ backlog: 8_192, checks: 1, nextSeconds: -5 }))
     const value = await read(sum)
@@ -66,7 +73,7 @@ describe('the metrics of several processes', () => {
   })
 
   it('never fall when a process ends, comes back with nothing, and ends again', async () => {
-    const sum = new MetricsSum()
+    const sum = sumOf(1, 2, 3)
     sum.note(1, await snapshotOf({ issued: 5, requests: [0.002], checks: 4 }))
     sum.note(2, await snapshotOf({ issued: 7, checks: 1 }))
     const seen: (number | undefined)[] = []
@@ -88,15 +95,26 @@ describe('the metrics of several processes', () => {
     expect(value('mayfly_secret_checks')).toBeUndefined()
   })
 
+  it('count nothing twice that a process had said and that is only heard of after its end', async () => {
+    const sum = sumOf(1)
+    const snapshot = await snapshotOf({ issued: 5, checks: 4 })
+    sum.note(1, snapshot)
+    sum.noteEnd(1)
+    sum.note(1, snapshot)
+    const value = await read(sum)
+    expect(value(issuedName)).toBe(5)
+    expect(value('mayfly_secret_checks')).toBeUndefined()
+  })
+
   it('keep nothing of a process that was never asked', async () => {
-    const sum = new MetricsSum()
+    const sum = sumOf(1, 2, 3)
     sum.note(1, await snapshotOf({ issued: 1 }))
     sum.noteEnd(2)
     expect((await read(sum))(issuedName)).toBe(1)
   })
 
   it('say how the workers are, and are a document that ends as it must', async () => {
-    const sum = new MetricsSum()
+    const sum = sumOf(1, 2, 3)
     const empty = await sum.write({ states: ['starting'], restarts: 0 })
     expect(empty.endsWith('mayfly_worker_restarts_total 0\n')).toBe(true)
     sum.note(1, await snapshotOf({}))

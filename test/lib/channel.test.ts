@@ -60,6 +60,18 @@ describe('a channel', () => {
     await expect(one.ask('double', 1, 60_000)).rejects.toThrow('the other end is gone')
   })
 
+  it('believes nothing that comes after the end', () => {
+    const { one, other } = connect()
+    const heard: string[] = []
+    one.on('news', (text) => {
+      heard.push(text)
+      return null
+    })
+    one.close()
+    other.tell('news', 'it rains')
+    expect(heard).toEqual([])
+  })
+
   it('says that the other end failed, without what it failed of', async () => {
     const { one, other } = connect()
     other.on('double', () => {
