@@ -1,7 +1,7 @@
 /** The life of a server process: prepare, listen, start, and at the signal drain and close. */
 import { type App, type AppOptions, type PreparedApp, prepareApp } from './app.ts'
 import type { Settings } from './config.ts'
-import { type Listener, listen } from './http/listen.ts'
+import { findFreePort, type Listener, listen } from './http/listen.ts'
 import type { ServerCertificate } from './http/tls-files.ts'
 import { describeError, type Log } from './lib/log.ts'
 
@@ -97,7 +97,9 @@ async function bind(
 ): Promise<Listener> {
   try {
     const { drainIdleMilliseconds: idleMilliseconds, limits } = options
-    return await listen(host, port, { idleMilliseconds, limits, tls })
+    // Those that join name the port, and the socket is shared under the name that it was first asked for by.
+    const named = port === 0 && options.membership !== undefined ? await findFreePort(host) : port
+    return await listen(host, named, { idleMilliseconds, limits, tls })
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
     const what = `${host}:${port}`

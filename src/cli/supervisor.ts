@@ -198,24 +198,18 @@ export class Supervisor {
     }
   }
 
-  // A free port was chosen by the first worker. Whoever asks for a free one as well is given the same while any of them has
-  // it, and must name it when none has.
+  // A free port was chosen by the first worker, and the others name it: whoever asks for a free one is given the same only
+  // while somebody has it who asked so too.
   #whereTheOthersAre(): Environment {
     if (this.#first === undefined) return {}
     const { issuer, url, metricsUrl } = this.#first
     const { settings } = this.#parts
-    const isHeld = this.#places.some(({ state }) => state === 'ready' || state === 'silent')
     return {
       MAYFLY_ISSUER: issuer,
-      ...(isHeld || settings.port !== 0 ? {} : { MAYFLY_PORT: portOf(url) }),
-      ...(isHeld || settings.metricsListen?.port !== 0 || metricsUrl === undefined
-        ? {}
-        : { MAYFLY_METRICS_LISTEN: new URL(metricsUrl).host }),
+      ...(settings.port === 0 ? { MAYFLY_PORT: new URL(url).port } : {}),
+      ...(settings.metricsListen?.port === 0 && metricsUrl !== undefined
+        ? { MAYFLY_METRICS_LISTEN: new URL(metricsUrl).host }
+        : {}),
     }
   }
-}
-
-function portOf(url: string): string {
-  const { port, protocol } = new URL(url)
-  return port === '' ? (protocol === 'https:' ? '443' : '80') : port
 }

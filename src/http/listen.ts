@@ -1,5 +1,6 @@
 /** The listener: limits on what a connection may cost, replies to what is not HTTP, and the drain at the end. */
 import { constants } from 'node:crypto'
+import { once } from 'node:events'
 import {
   createServer,
   type IncomingMessage,
@@ -135,6 +136,16 @@ export async function listen(host: string, port: number, options: ListenOptions 
       return drain(server, stopListening(), { idleMilliseconds, active })
     },
   }
+}
+
+/** A port that nobody had a moment ago. */
+export async function findFreePort(host: string): Promise<number> {
+  const server = new NetServer().listen({ host, port: 0, exclusive: true })
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
 }
 
 type HttpOptions = ConnectionLimits & { readonly requireHostHeader: false }

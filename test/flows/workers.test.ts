@@ -155,6 +155,16 @@ describe('a worker that dies', () => {
     expect((await askOnce(`${server.url}/metrics`)).status).toBe(404)
   })
 
+  it('has that port also when the others have named it since', async () => {
+    const { server, ask } = await startWithBilling(2)
+    for (const numbers of [[1, 2], [1]]) {
+      const before = pidsOf(server)
+      for (const number of numbers) process.kill(before.get(number) ?? 0, 'SIGKILL')
+      for (const number of numbers) await comesBackAfter(server, number, before.get(number) ?? 0)
+    }
+    for (const { status } of [...(await askAll(server, 2, ask)).values()].flat()) expect(status).toBe(200)
+  })
+
   it('is replaced when somebody ends it by SIGTERM, which fails no request', async () => {
     const { server, authorization } = await startWithBilling(2)
     const outcomes: Outcome[] = []
