@@ -151,7 +151,7 @@ export class Supervisor {
   }
 
   #noteEnd(place: WorkerPlace, { process, by, hadServed, fault }: End): void {
-    this.#sum.noteEnd(process)
+    if (process !== undefined) this.#sum.noteEnd(process)
     const wait = this.#backOffs.get(place)?.noteEnd() ?? 0
     // One that cannot begin ends the first start.
     if (this.#isEnding || !(this.#hasStarted || hadServed)) return

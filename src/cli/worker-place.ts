@@ -10,8 +10,9 @@ export type Talk = Channel<WorkerSays, SupervisorSays>
 
 /** How a worker ended. */
 export interface End {
-  readonly process: number
-  /** Its exit code, or the signal that ended it. */
+  /** Absent when there was none to be had. */
+  readonly process: number | undefined
+  /** Its exit code, the signal that ended it, or what kept the machine from starting it. */
   readonly by: number | string
   readonly hadServed: boolean
   /** Why it could not begin, if it said so. */
@@ -55,11 +56,33 @@ export class WorkerPlace {
 
   /** Puts a worker into it. @throws what kept the worker from serving */
   launch(environment: Environment): Promise<Ready> {
+    const ready = Promise.withResolvers<Ready>()
+    const ended = Promise.withResolvers<void>()
+    ready.promise.catch(ignore)
+    this.#ended = ended.promise
+    this.state = 'starting'
+    const end = (found: Omit<End, 'hadServed'>): void => {
+      const whole = { ...found, hadServed: this.state !== 'starting' }
+      this.#talk?.close()
+      this.#worker = undefined
+      this.#talk = undefined
+      this.state = 'waiting'
+      this.#events.onEnd(this, whole)
+      ready.reject(toError(this.number, whole))
+      ended.resolve()
+    }
+    try {
+      this.#fork(environment, ready.resolve, end)
+    } catch (error) {
+      end({ process: undefined, ...couldNotStart(error) })
+    }
+    return ready.promise
+  }
+
+  #fork(environment: Environment, ready: (found: Ready) => void, end: (found: Omit<End, 'hadServed'>) => void): void {
     const worker = cluster.fork(environment)
     const talk: Talk = new Channel((message) => void worker.send(message as never, ignore))
-    const ready = Promise.withResolvers<Ready>()
     let fault: StartFault | undefined
-    this.state = 'starting'
     this.#worker = worker
     this.#talk = talk
     this.#events.onFork(talk, worker.id)
@@ -70,26 +93,15 @@ export class WorkerPlace {
     talk.on('ready', (found) => {
       this.state = 'ready'
       this.#events.onReady(this)
-      ready.resolve(found)
+      ready(found)
       return null
     })
     worker.on('message', (message) => talk.receive(message))
-    // A worker that cannot be told anything is at its end.
-    worker.on('error', ignore)
-    this.#ended = new Promise((resolve) => {
-      worker.once('exit', (code, signal) => {
-        const end = { process: worker.id, by: signal ?? code, hadServed: this.state !== 'starting', fault }
-        this.#worker = undefined
-        this.#talk = undefined
-        this.state = 'waiting'
-        talk.close()
-        this.#events.onEnd(this, end)
-        ready.reject(toError(this.number, end))
-        resolve()
-      })
+    // A worker that cannot be told anything is at its end. Without a process there is none that exits.
+    worker.on('error', (error) => {
+      if (worker.process.pid === undefined) end({ process: worker.id, ...couldNotStart(error) })
     })
-    ready.promise.catch(ignore)
-    return ready.promise
+    worker.once('exit', (code, signal) => end({ process: worker.id, by: signal ?? code, fault }))
   }
 
   /** Resolves when its worker takes no new connection, or after so many milliseconds. */
@@ -124,6 +136,12 @@ export class WorkerPlace {
       return undefined
     }
   }
+}
+
+// No memory, no more processes, or another Node.js in the place of this one: it may be otherwise at the next attempt.
+function couldNotStart(error: unknown): Pick<End, 'by' | 'fault'> {
+  const { message, code = 'error' } = error as NodeJS.ErrnoException
+  return { by: code, fault: { name: 'CommandFailure', message: `no worker can be started: ${message}` } }
 }
 
 // As it would have been thrown here.

@@ -40,9 +40,10 @@ export async function runWorker(): Promise<void> {
   const log = createLogger(settings.logLevel, process.stderr.isTTY === true, { worker: number })
   const talk: Talk = new Channel(createSend())
   process.on('message', (message) => talk.receive(message))
-  const { ends, drains } = listenForTheEnd(talk, log)
+  const { ends, drains, gone } = listenForTheEnd(talk, log)
   try {
-    const server = await begin(settings, { number, talk, log })
+    // The socket is had from the supervisor: who does not listen yet when it is gone would wait for ever.
+    const server = await Promise.race([begin(settings, { number, talk, log }), gone])
     await ends
     // The others hear of it at the same time, or a little later: a client whose connection ends here must not come to one
     // of them that is about to close.
@@ -118,10 +119,13 @@ interface TheEnd {
   readonly ends: Promise<void>
   /** The supervisor says that no other takes new connections either. */
   readonly drains: Promise<void>
+  /** Rejects when the supervisor is gone. */
+  readonly gone: Promise<never>
 }
 
 function listenForTheEnd(talk: Talk, log: Log): TheEnd {
   const [ends, drains] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const gone = Promise.withResolvers<never>()
   process.on('uncaughtException', (error) => {
     log.error({ err: describeError(error) }, 'uncaught')
     process.exit(1)
@@ -137,9 +141,10 @@ function listenForTheEnd(talk: Talk, log: Log): TheEnd {
     talk.close()
     log.warn({}, 'the supervisor is gone')
     ends.resolve()
+    gone.reject(new CommandFailure('the supervisor is gone'))
   })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => ends.resolve())
-  return { ends: ends.promise, drains: drains.promise }
+  return { ends: ends.promise, drains: drains.promise, gone: gone.promise }
 }
 
 async function explain(error: unknown, settings: Settings): Promise<StartFault> {
