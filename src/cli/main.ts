@@ -1,8 +1,7 @@
-import cluster from 'node:cluster'
 import { workerVariable } from './worker-talk.ts'
 
-// A cluster of somebody else (a process manager) makes no worker of ours.
-if (cluster.isWorker && process.env[workerVariable] !== undefined) {
+// A cluster of somebody else (a process manager) makes no worker of ours, nor does a variable alone.
+if (process.env[workerVariable] !== undefined && (await import('node:cluster')).default.isWorker) {
   const { runWorker } = await import('./worker.ts')
   await runWorker()
 } else {

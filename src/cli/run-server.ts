@@ -14,10 +14,10 @@ export async function runServer(context: CommandContext, dev: boolean): Promise<
   const log = createLogger(settings.logLevel, process.stderr.isTTY === true)
   if (folder !== undefined) process.once('exit', () => throwAway(folder))
   const environment = readEnvironment(process.env, process.cwd())
+  const run = { settings, environment, dev, log, ended: catchSignals(log) }
   try {
     for (const name of unknownVariables(environment))
       log.warn({ variable: name }, 'not a setting of this version: ignored')
-    const run = { settings, environment, dev, log, ended: catchSignals(log) }
     await (settings.workers === 1 ? runAlone(run) : runSupervisor(run))
   } finally {
     if (folder !== undefined) throwAway(folder)
@@ -56,12 +56,15 @@ async function runSupervisor({ settings, environment, dev, log, ended }: Run): P
     log,
   })
   killAtSecondSignal(ended, () => supervisor.kill())
-  const { url, text = '' } = await supervisor.start()
-  announce(url)
-  process.stdout.write(text)
   let byThemselves = false
   try {
-    await Promise.race([ended, supervisor.lost])
+    // A signal that all of a group are sent ends workers that cannot answer it yet: that is no start that failed.
+    const first = await Promise.race([supervisor.start(), ended])
+    if (first !== undefined) {
+      announce(first.url)
+      process.stdout.write(first.text ?? '')
+      await Promise.race([ended, supervisor.lost])
+    }
     log.info({}, 'draining')
   } finally {
     byThemselves = await supervisor.stop()

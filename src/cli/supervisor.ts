@@ -67,6 +67,10 @@ export class Supervisor {
   #look: Promise<string> | undefined
 
   constructor(parts: SupervisorParts) {
+    if (!cluster.isPrimary)
+      throw new CommandFailure(
+        'a process manager runs this process as one of its workers: set MAYFLY_WORKERS=1, or have it run one process',
+      )
     this.#parts = parts
     this.#patience = { ...defaultPatience, ...parts.patience }
     this.#version = parts.version ?? readVersion()
@@ -92,13 +96,18 @@ export class Supervisor {
     return this.#lost.promise
   }
 
-  /** Resolves when all workers serve. @throws what kept one of them from it; none is left then */
+  /**
+   * Resolves when all workers serve, or the first does after `stop` was called.
+   *
+   * @throws what kept one of them from it; none is left then
+   */
   async start(): Promise<Ready> {
     const [one, ...others] = this.#places
     if (one === undefined) throw new Error('no worker is wanted')
     try {
       const first = await one.launch(this.#environmentOf(one, { [firstStartVariable]: this.#parts.firstStart }))
       this.#first = first
+      if (this.#isEnding) return first
       await Promise.all(others.map((place) => place.launch(this.#environmentOf(place))))
       this.#hasStarted = true
       return first
@@ -144,6 +153,8 @@ export class Supervisor {
   }
 
   #noteReady(place: WorkerPlace): void {
+    // What it is told before it listens to us is lost.
+    if (this.#isEnding) place.drain()
     this.#backOffs.get(place)?.noteBirth()
     clearTimeout(this.#lostTimer)
     this.#lostTimer = undefined

@@ -106,7 +106,7 @@ export class WorkerPlace {
 
   /** Resolves when its worker takes no new connection, or after so many milliseconds. */
   async stopListening(milliseconds: number): Promise<void> {
-    if (this.state === 'ready') await this.#talk?.ask('stopListening', null, milliseconds).catch(ignore)
+    if (this.state !== 'starting') await this.#talk?.ask('stopListening', null, milliseconds).catch(ignore)
   }
 
   drain(): void {

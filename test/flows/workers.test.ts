@@ -1,4 +1,5 @@
 /** Several workers on one port, black box: what they answer together, and what becomes of one that dies. */
+import { spawn } from 'node:child_process'
 import { chmodSync, renameSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
@@ -8,7 +9,7 @@ import { makeAuthority, makeServerIdentity, writeTlsFiles } from '../support/cer
 import { basic } from '../support/credentials.ts'
 import { type Outcome, startLoad } from '../support/load.ts'
 import { usePostgres } from '../support/postgres.ts'
-import { launcher, mayfly, mayflyJson, serve, temporaryFolder } from '../support/process.ts'
+import { cleanEnvironment, finish, launcher, mayfly, mayflyJson, serve, temporaryFolder } from '../support/process.ts'
 import { requestOverTls } from '../support/tls.ts'
 import {
   addBilling,
@@ -288,11 +289,21 @@ describe('the end of the supervisor', () => {
   })
 })
 
+describe('a start of workers that is broken off', () => {
+  it('by SIGTERM ends with 0 and says nothing of serving', { timeout: 60_000 }, async () => {
+    const env = cleanEnvironment({ MAYFLY_PORT: '0', MAYFLY_WORKERS: '2', MAYFLY_NO_SETTING: '1' })
+    const child = spawn(process.execPath, [launcher, 'serve'], { cwd: temporaryFolder(), env, stdio: 'pipe' })
+    child.stderr.once('data', () => child.kill('SIGTERM'))
+    expect(await finish(child)).toMatchObject({ code: 0, signal: null, stdout: '' })
+  })
+})
+
 describe('a start of workers that cannot be', () => {
   it.each([
     [{ MAYFLY_WORKERS: '0' }, 2, /MAYFLY_WORKERS is "0": it takes a whole number from 1 to 64/],
     [{ MAYFLY_DATABASE_URL: 'postgres://u:hunter2@127.0.0.1:1/x' }, 1, /postgres:\/\/u@127.0.0.1:1\/x does not answer/],
     [{ MAYFLY_TLS_CERT_FILE: 'no', MAYFLY_TLS_KEY_FILE: 'no' }, 1, /no cannot be read: MAYFLY_TLS_CERT_FILE takes/],
+    [{ NODE_UNIQUE_ID: '7' }, 1, /a process manager runs this process as one of its workers: set MAYFLY_WORKERS=1/],
     [{ MAYFLY_HOST: '127.0.0.1', MAYFLY_METRICS_LISTEN: '192.0.2.1:9' }, 1, /192\.0\.2\.1:9 cannot be listened on/],
   ])('ends with one sentence and no loop: %j', async (env, code, sentence) => {
     const ended = await mayfly(['serve'], {
