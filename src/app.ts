@@ -31,10 +31,11 @@ import { RingClock } from './key/ring-clock.ts'
 import { KeyScheduler } from './key/scheduler.ts'
 import { signingAlgs } from './key/signer.ts'
 import { findOverdue, nextTransitionAt } from './key/timeline.ts'
-import { type Clock, SteadyClock, systemClock } from './lib/clock.ts'
+import { type Clock, SteadyClock } from './lib/clock.ts'
 import { describeError, type Log } from './lib/log.ts'
 import { pause } from './lib/pause.ts'
 import { WitnessUnavailable } from './lib/store-error.ts'
+import { OAuthError } from './oauth/errors.ts'
 import { DocumentFetcher, type FetcherOptions } from './outbound/document-fetcher.ts'
 import { RemoteKeys } from './outbound/remote-keys.ts'
 import { Registry } from './registry/registry.ts'
@@ -85,6 +86,8 @@ export interface AppOptions {
   readonly drainIdleMilliseconds?: number
   /** What the key ring and its calendar run by, where deadlines of requests must not run as fast; `clock` unless given. */
   readonly ringClock?: Clock
+  /** Whether the clock is held against that of the database; not where time is compressed. */
+  readonly comparesClocks?: boolean
   /** How often the key ring is looked at. */
   readonly keyTickMilliseconds?: number
   readonly limits?: Partial<ConnectionLimits>
@@ -140,13 +143,12 @@ export interface App {
  * @throws TlsFileError, StoreOpenError, KeyMaterialError, StoreUnavailable: each with one sentence that says what to do
  */
 export async function prepareApp(settings: Settings, options: AppOptions): Promise<PreparedApp> {
-  const clock = options.clock ?? systemClock
   const tls = await openTlsFiles(settings)
   const events: Parts['events'] = { failing: false, witnessFailing: false }
   const store = await openStoreAt(settings, {
     create: true,
     examine: isFirst(options.membership),
-    clock,
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
     witness: { file: settings.witnessFile },
     processes: options.membership?.count ?? 1,
     events: {
@@ -164,9 +166,12 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
         if (!events.witnessFailing) options.log.error({ err: describeError(error) }, 'witness not written')
         events.witnessFailing = true
       },
+      onClock: (offset) => tellOfClock(options.log, offset),
     },
   })
+  const { clock } = store
   try {
+    await store.follow({ comparesClocks: options.comparesClocks ?? true })
     await store.checkWritable()
     const timing = keyTimingOf(settings)
     const provisioned = await provisionKeys(store, settings.masterKeyFile, timing, clock)
@@ -287,7 +292,15 @@ async function startApp(parts: Parts, issuer: string, passing: boolean): Promise
   const proxies = toBlockList(settings.trustedProxies)
   const isTrustedPeer = createIsTrustedPeer(proxies)
   const serverParts = {
-    token: { ...caller, registry, tokens, tickets, quotas, proofs: proofSettingsOf(settings, issuer, takeKey) },
+    token: {
+      ...caller,
+      registry,
+      tokens,
+      tickets,
+      quotas,
+      proofs: proofSettingsOf(settings, issuer, takeKey),
+      requireTime: () => requireTime(store),
+    },
     revoke: { ...caller, verifier, tickets, store, refusals },
     introspect: { ...caller, verifier, signingAlg: settings.signingAlg },
     verify: {
@@ -395,6 +408,8 @@ function createMetrics(checker: ImportedSecretChecker, { registry, ringClock, se
   return new Metrics({
     secretChecks: () => checker.load,
     storeBacklogBytes: () => store.backlogBytes(),
+    clockOffsetSeconds: () => store.clock.offsetMilliseconds / 1000,
+    storeLink: () => store.link(),
     keys: () => registry.lastRing?.keys ?? [],
     keyTimes: () => {
       const keys = registry.lastRing?.keys ?? []
@@ -520,9 +535,26 @@ async function checkReadiness(parts: Parts, issuer: string, draining: boolean): 
       const view = await parts.registry.current()
       if (view.issuer !== issuer) throw new Error('the database has another issuer')
     }),
+    checkClock(parts),
     checkRotation(parts),
     await checkWitness(parts),
   ]
+}
+
+function requireTime({ clock }: Store): void {
+  if (clock.isOff) throw new OAuthError('clock_off')
+}
+
+function tellOfClock(log: Log, offsetMilliseconds: number | undefined): void {
+  if (offsetMilliseconds === undefined) log.info({}, 'the clock is right again')
+  else log.error({ offset_seconds: offsetMilliseconds / 1000 }, 'the clock is off: no tokens until it is set right')
+}
+
+function checkClock({ store: { clock } }: Parts): Check {
+  if (!clock.isOff) return { name: 'clock', ok: true }
+  const seconds = Math.abs(clock.offsetMilliseconds / 1000).toFixed(1)
+  const way = clock.offsetMilliseconds > 0 ? 'ahead of' : 'behind'
+  return { name: 'clock', ok: false, detail: `${seconds} s ${way} the clock of the database` }
 }
 
 // Tokens are issued without it, and changes are made and in force; whoever asks for one is told what it lacks.

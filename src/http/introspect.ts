@@ -21,8 +21,8 @@ export interface IntrospectEndpoint extends CallerEndpoint {
 }
 
 /**
- * `POST /introspect`: a service asks about a token that it was shown. The answer is of this moment, in every process, and
- * leaves no record: a service asks many times a second. A caller that may not know, and a token that is not active, get the
+ * `POST /introspect`: a service asks about a token that it was shown. The answer is of this moment, or within the
+ * bound of the store, in every process, and leaves no record: a service asks many times a second. A caller that may not know, and a token that is not active, get the
  * same bytes.
  *
  * @see RFC 7662, RFC 9701
@@ -36,7 +36,7 @@ export async function answerIntrospection(
   const claim = readClaim(record, form, facts)
   await endpoint.limits.admit(record, facts)
   const isSigned = prefers(record.incoming.headers.accept, signedMediaType, 'application/json')
-  const { answer, jwt } = await endpoint.verifier.decide(async (view, verify) => {
+  const { answer, jwt } = await endpoint.verifier.answer(async (view, verify) => {
     const { client } = await authenticateCaller(endpoint, claim, view, facts)
     const answer = introspect(await verify(requireToken(form), record), client)
     const audience = client.clientId

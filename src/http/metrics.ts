@@ -5,12 +5,24 @@ import type { GrantType } from '../oauth/grant-type.ts'
 import type { TokenType } from '../oauth/token-type.ts'
 import type { LimitName } from './caller-limits.ts'
 
+const connectionStates = ['inUse', 'idle', 'waiting', 'limit'] as const
+type ConnectionState = (typeof connectionStates)[number]
+
 /** What the metrics are read from when they are asked for. */
 export interface Gauges {
   /** Argon2id checks that run or wait. */
   secretChecks(): number
   /** See `Store.backlogBytes`. */
   storeBacklogBytes(): number
+  /** How far the clock is ahead of the database's. */
+  clockOffsetSeconds(): number
+  /** See `Store.link`. */
+  storeLink():
+    | {
+        readonly connections: Readonly<Record<ConnectionState, number>>
+        readonly viewAgeSeconds: number
+      }
+    | undefined
   keys(): readonly { readonly alg: SigningAlg; readonly state: string }[]
   /** For each algorithm, the time to the next transition of any of its keys, and the age of the active one. */
   keyTimes(): readonly {
@@ -168,6 +180,15 @@ function addGauges(gauges: Gauges, registers: Registry[]): void {
     },
   })
   new Gauge({
+    name: 'mayfly_clock_offset_seconds',
+    help: 'How far the clock of this node is ahead of that of the database, as far as that is certain; beyond 2, either way, it issues nothing',
+    registers,
+    collect() {
+      this.set(gauges.clockOffsetSeconds())
+    },
+  })
+  if (gauges.storeLink() !== undefined) addLinkGauges(gauges, registers)
+  new Gauge({
     name: 'mayfly_signing_keys',
     help: 'Published signing keys',
     labelNames: ['alg', 'state'],
@@ -202,6 +223,31 @@ function addGauges(gauges: Gauges, registers: Registry[]): void {
       for (const { alg, activeAgeSeconds } of gauges.keyTimes()) {
         if (activeAgeSeconds !== undefined) this.set({ alg }, activeAgeSeconds)
       }
+    },
+  })
+}
+
+const connectionLabels = { inUse: 'in_use', idle: 'idle', waiting: 'waiting', limit: 'limit' } as const
+
+// Only where the database is reached over connections.
+function addLinkGauges(gauges: Gauges, registers: Registry[]): void {
+  new Gauge({
+    name: 'mayfly_store_connections',
+    help: 'Connections to the database: in use, idle, acts that wait for one, and how many there may be',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      const connections = gauges.storeLink()?.connections
+      if (connections === undefined) return
+      for (const state of connectionStates) this.set({ state: connectionLabels[state] }, connections[state])
+    },
+  })
+  new Gauge({
+    name: 'mayfly_store_view_age_seconds',
+    help: 'Time since this node last looked what other nodes have changed; beyond 0.2, each answer waits for a look of its own',
+    registers,
+    collect() {
+      this.set(gauges.storeLink()?.viewAgeSeconds ?? Number.NaN)
     },
   })
 }

@@ -22,6 +22,8 @@ export interface TokenEndpoint extends CallerEndpoint, ProofEndpoint {
   readonly tokens: TokenIssuer
   readonly tickets: RefreshTickets
   readonly quotas: QuotaWatch
+  /** @throws OAuthError `clock_off` while this process must not date anything */
+  requireTime(): void
   readonly metrics: Metrics
 }
 
@@ -42,6 +44,8 @@ export async function answerToken(
   facts.grantType = grantType
   const claim = readClaim(record, form, facts)
   await endpoint.limits.admit(record, facts)
+  // Before a refresh token is judged: by a wrong clock, whoever tries again would be taken for a thief.
+  endpoint.requireTime()
   const presentation = { wasGood: false }
 
   const { issued, proof } = await endpoint.registry.decide(async (view) => {

@@ -49,7 +49,7 @@ export async function answerVerification(
 ): Promise<Response> {
   const demand = parseDemand(record.incoming.url ?? '')
   const presented = parseCredentials(record.incoming.headers.authorization)
-  const found = await endpoint.verifier.decide(async (view, verify) => {
+  const found = await endpoint.verifier.answer(async (view, verify) => {
     requireIssuer(view, endpoint.issuer)
     return verify(presented.token, record)
   })

@@ -197,6 +197,7 @@ const refusals = {
   assertion_use_unknown: unavailable('storage was restored: try again with a fresh assertion'),
   proof_use_unknown: unavailable('storage was restored: try again with a fresh DPoP proof'),
   registry_moving: unavailable('the registry is changing, try again'),
+  clock_off: unavailable('the clock of this server is wrong, try again'),
   clock_behind: unavailable('the clock of this server is behind, try again'),
   issuer_changed: unavailable('this server is no longer the issuer of its database'),
   not_ready: unavailable('not ready, try again'),

@@ -137,6 +137,11 @@ export class Registry {
     return this.#view ?? this.#load()
   }
 
+  /** The view at a sequence, when it is the one in memory. */
+  viewAt(sequence: number): RegistryView | undefined {
+    return this.#view?.sequence === sequence ? this.#view : undefined
+  }
+
   /**
    * Makes a decision on a view that is current when the decision takes effect. `attempt` returns `undefined` when the
    * fence that it passed had moved; what it throws counts only if the registry did not move meanwhile.

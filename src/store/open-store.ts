@@ -44,12 +44,12 @@ export async function openStoreAt(
 ): Promise<Store> {
   if (postgresUrl === undefined) return openStore(databasePath, options)
   const { openPostgresStore } = await import('./postgres/postgres-store.ts')
-  const clock = options.clock ?? systemClock
+  const { clock = systemClock } = options
   const createBackupFile = async (file: string): Promise<BackupFile> => {
     const { createBackupFile } = await import('./sqlite/backup-file.ts')
     return createBackupFile(file, clock.nowMilliseconds())
   }
-  return openPostgresStore(postgresUrl, { location: databasePath, ...options, clock, createBackupFile })
+  return openPostgresStore(postgresUrl, { location: databasePath, ...options, createBackupFile })
 }
 
 /**

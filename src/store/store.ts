@@ -3,12 +3,12 @@ import type { Actor } from '../audit/event.ts'
 import type { ClientStore } from '../client/client-store.ts'
 import type { ReplayStore } from '../client/replay-store.ts'
 import type { KeyStore } from '../key/key-store.ts'
-import type { RegistryStore } from '../registry/registry-store.ts'
+import type { SharedClock } from '../lib/shared-clock.ts'
+import type { RegistryStore, Sequences } from '../registry/registry-store.ts'
 import type { ResourceStore } from '../resource/resource-store.ts'
 import type { FamilyStore } from '../token/family-store.ts'
 import type { MarkStore } from '../token/mark-store.ts'
 import type { TokenStore } from '../token/token-store.ts'
-import type { Sequences } from './witness.ts'
 
 /** Everything that Mayfly keeps. Each concept has its own interface beside it; this is their sum and what concerns the store as a whole. */
 export interface Store
@@ -23,6 +23,17 @@ export interface Store
     AuditStore {
   /** Where it is, for people: an absolute path or a URL without a password. */
   readonly location: string
+  /** The time by which this process is to date and judge: its own, while that agrees with the store's. */
+  readonly clock: SharedClock
+  /**
+   * Begins to follow what other processes change, so that `recentSequences` can tell; and, unless told otherwise, to compare
+   * clocks with them. For a server; ends when the store is closed.
+   *
+   * @throws StoreUnavailable
+   */
+  follow(options: { readonly comparesClocks: boolean }): Promise<void>
+  /** How this process stands with a database that it reaches over a connection; `undefined` where it has a file. */
+  link(): StoreLink | undefined
   /**
    * Stores the issuer that all tokens name. With `replace` unset it is only stored when there is none yet.
    *
@@ -54,6 +65,18 @@ export interface Store
   acceptAsPresent(known: Sequences & { readonly issuedUpTo: number }, by: Actor): Promise<Acceptance>
   /** Waits for what is under way, then closes. */
   close(): Promise<void>
+}
+
+/** How a process stands with a database elsewhere. */
+export interface StoreLink {
+  readonly connections: {
+    readonly inUse: number
+    readonly idle: number
+    readonly waiting: number
+    readonly limit: number
+  }
+  /** Seconds since the last look at what other processes have changed; NaN before the first. */
+  readonly viewAgeSeconds: number
 }
 
 /** What it took to accept a store as the present. */
@@ -102,6 +125,8 @@ export interface StoreEvents {
   onFailure?(error: unknown): void
   /** A change was committed, and the witness could not be told. */
   onWitnessFailure?(error: unknown): void
+  /** Our clock is off the store's by so much and is not believed, or is right again (`undefined`). */
+  onClock?(offsetMilliseconds: number | undefined): void
 }
 
 /** A store that cannot be opened. The message is one sentence that says what to do. */

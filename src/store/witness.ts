@@ -30,13 +30,8 @@ import { z } from 'zod/mini'
 import { makeFolder } from '../lib/make-folder.ts'
 import { pause } from '../lib/pause.ts'
 import { WitnessUnavailable } from '../lib/store-error.ts'
+import type { Sequences } from '../registry/registry-store.ts'
 import { StoreOpenError } from './store.ts'
-
-/** The counters of a store that every change of the registry, and everything that ends a token or family, moves. */
-export interface Sequences {
-  readonly registry: number
-  readonly mark: number
-}
 
 /** How far a store had come. `file`: how far its main file alone had, by the stamp in its first page; 0 when that is not known. */
 export interface Remembered extends Sequences {

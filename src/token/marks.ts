@@ -48,6 +48,12 @@ export class MarkSet {
     this.#dropDead()
   }
 
+  /** Whether the marks are as of a value of the counter: all up to it, and none after. */
+  isAt(sequence: number): boolean {
+    this.#dropDead()
+    return this.#sequence === sequence
+  }
+
   /** Whether a token was ended, by itself or with its family. */
   ends({ jti, sid }: Pick<AccessTokenClaims, 'jti' | 'sid'>): Mark['kind'] | undefined {
     if (this.#expiries.jti.has(jti)) return 'jti'

@@ -1,7 +1,12 @@
 /**
- * Answers for tokens as of now, without a commit behind the answer. What it is based on is looked at in the request itself:
+ * Answers for tokens, without a commit behind the answer. What a decision is based on is looked at in the request itself:
  * first the marks, then the registry. In this order, because a client that has too many marks gets one moment with the
  * registry in their place: who saw neither the marks nor the moment would take what they ended for alive.
+ *
+ * An answer may go by the counters as the store remembers them, within the bound that it keeps (`recentSequences`), and costs
+ * no look then. Only when both are exactly what is in memory, for then the two belong to one moment; and only when it is yes.
+ * A no is looked at again: what memory lacks may have begun elsewhere just now, a token of a key that was staged here a
+ * moment ago is no forgery, and whoever holds a good token shall not be turned away for what this process has not heard.
  *
  * A token that was verified once is kept with the two sequences that it was judged at. While neither has moved, it costs a
  * hash and a look at the clock; when one has, everything is asked again but the signature, which does not change.
@@ -10,9 +15,12 @@ import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Origin } from '../audit/event.ts'
 import type { Clock } from '../lib/clock.ts'
+import { StoreUnavailable } from '../lib/store-error.ts'
 import type { AccessTokenClaims } from '../oauth/claims.ts'
+import { OAuthError } from '../oauth/errors.ts'
 import { maxJwtLength } from '../oauth/jwt.ts'
 import type { Registry, RegistryView } from '../registry/registry.ts'
+import type { RegistryStore, Sequences } from '../registry/registry-store.ts'
 import type { ForgeryAlarm } from './forgery-alarm.ts'
 import type { MarkSet } from './marks.ts'
 import type { TokenStore } from './token-store.ts'
@@ -31,7 +39,12 @@ const tokensInMemory = 10_000
 /** What there is to say of a token. */
 export type Verification =
   | { readonly active: true; readonly claims: AccessTokenClaims }
-  | { readonly active: false; readonly fault: TokenFault }
+  | {
+      readonly active: false
+      readonly fault: TokenFault
+      /** The key that somebody else seems to hold. */
+      readonly forgedBy?: string
+    }
 
 /** Verifies a token for a request. @throws StoreUnavailable */
 export type VerifyToken = (token: string, origin: Origin) => Promise<Verification>
@@ -39,7 +52,7 @@ export type VerifyToken = (token: string, origin: Origin) => Promise<Verificatio
 export interface VerifierParts {
   readonly registry: Registry
   readonly marks: MarkSet
-  readonly store: Pick<TokenStore, 'findIssuance'>
+  readonly store: Pick<TokenStore, 'findIssuance'> & Pick<RegistryStore, 'readSequences' | 'recentSequences'>
   /** Tells what has expired. */
   readonly clock: Clock
   readonly alarm: ForgeryAlarm
@@ -52,6 +65,22 @@ interface KnownToken {
   readonly registry: number
   readonly marks: number
 }
+
+/** Registry and marks as they are in memory. */
+interface Memory {
+  readonly view: RegistryView
+  readonly asOf: Sequences
+}
+
+/** A token that looks forged by what is in memory. */
+class Unsure extends Error {
+  constructor() {
+    super('not by what is in memory')
+    this.name = 'Unsure'
+  }
+}
+
+type Attempt<T> = (view: RegistryView, verify: VerifyToken) => Promise<T>
 
 export class TokenVerifier {
   readonly #parts: VerifierParts
@@ -68,13 +97,69 @@ export class TokenVerifier {
    * @throws OAuthError what `attempt` refused, or `registry_moving`
    * @throws StoreUnavailable, KeyMaterialError
    */
-  async decide<T>(attempt: (view: RegistryView, verify: VerifyToken) => Promise<T>): Promise<T> {
-    const { marks, registry } = this.#parts
+  async decide<T>(attempt: Attempt<T>): Promise<T> {
+    const { marks, registry, alarm } = this.#parts
     await marks.refresh()
-    return registry.decideNow((view) => attempt(view, (token, origin) => this.#verify(token, origin, view)))
+    return registry.decideNow((view) =>
+      attempt(view, async (token, origin) => {
+        const found = await this.#verify(token, view)
+        if (!found.active && found.forgedBy !== undefined) {
+          await alarm.raise({ token, kid: found.forgedBy, fault: found.fault }, origin)
+        }
+        return found
+      }),
+    )
   }
 
-  async #verify(token: string, origin: Origin, view: RegistryView): Promise<Verification> {
+  /**
+   * The same for an answer that nothing comes of but itself: tokens may be active by registry and marks as of a moment ago,
+   * within the bound of the store. `attempt` may be made twice.
+   *
+   * @throws as `decide` does
+   */
+  async answer<T>(attempt: Attempt<T>): Promise<T> {
+    const memory = this.#recall()
+    const settled = memory === undefined ? undefined : await this.#answerFrom(memory, attempt)
+    if (settled === undefined) return this.decide(attempt)
+    return settled()
+  }
+
+  #recall(): Memory | undefined {
+    const { marks, registry, store } = this.#parts
+    const asOf = store.recentSequences()
+    if (asOf === undefined || !marks.isAt(asOf.mark)) return undefined
+    const view = registry.viewAt(asOf.registry)
+    return view && { view, asOf }
+  }
+
+  // What comes of it, or `undefined` when only a decision can tell.
+  async #answerFrom<T>({ view, asOf }: Memory, attempt: Attempt<T>): Promise<(() => T) | undefined> {
+    let isYes = true
+    const verify: VerifyToken = async (token) => {
+      const found = await this.#verify(token, view)
+      if (found.active) return found
+      if (found.forgedBy !== undefined) throw new Unsure()
+      isYes = false
+      return found
+    }
+    try {
+      const value = await attempt(view, verify)
+      return isYes || (await this.#isStill(asOf)) ? () => value : undefined
+    } catch (error) {
+      if (error instanceof StoreUnavailable) throw error
+      if (!(error instanceof OAuthError) || !(await this.#isStill(asOf))) return undefined
+      return () => {
+        throw error
+      }
+    }
+  }
+
+  async #isStill({ registry, mark }: Sequences): Promise<boolean> {
+    const now = await this.#parts.store.readSequences()
+    return now.registry === registry && now.mark === mark
+  }
+
+  async #verify(token: string, view: RegistryView): Promise<Verification> {
     if (token.length > maxJwtLength) return { active: false, fault: 'malformed' }
     const id = hash('sha256', token, 'base64url')
     const known = this.#known.get(id)
@@ -85,7 +170,9 @@ export class TokenVerifier {
     const signed = reread(known, grounds) ?? readSignedToken(token, grounds.findKey)
     if (typeof signed === 'string') return { active: false, fault: signed }
     const claims = await judgeToken(signed, grounds)
-    if (typeof claims === 'string') return this.#refuse(token, signed, claims, origin)
+    if (typeof claims === 'string') {
+      return { active: false, fault: claims, ...(isForgery(claims) ? { forgedBy: signed.kid } : {}) }
+    }
     this.#known.set(id, { ...asOf, signed, claims })
     return { active: true, claims }
   }
@@ -93,11 +180,6 @@ export class TokenVerifier {
   #stillActive(claims: AccessTokenClaims): Verification {
     const fault = findOutside(claims, this.#parts.clock.nowMilliseconds())
     return fault === undefined ? { active: true, claims } : { active: false, fault }
-  }
-
-  async #refuse(token: string, { kid }: SignedToken, fault: TokenFault, origin: Origin): Promise<Verification> {
-    if (isForgery(fault)) await this.#parts.alarm.raise({ token, kid, fault }, origin)
-    return { active: false, fault }
   }
 
   #groundsOf(view: RegistryView): Grounds {

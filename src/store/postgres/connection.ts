@@ -23,6 +23,7 @@ import { insertEvent, insertInOrder, laterId, toEventValues } from './event-row.
 import { DatabaseFailure } from './failure.ts'
 import { closeGate } from './fence.ts'
 import type { PostgresGuard } from './guard.ts'
+import type { Horizon } from './horizon.ts'
 
 const mostAttempts = 6
 const attemptPauseMilliseconds = 15
@@ -74,10 +75,17 @@ export interface Changed<T> {
   readonly events: readonly (Change & Pick<ChangeRecord, 'detail'>)[]
 }
 
+/** What changes have to do with besides the database. */
+export interface ConnectionParts {
+  readonly events: StoreEvents
+  readonly guard: PostgresGuard | undefined
+  readonly horizon: Pick<Horizon, 'forget' | 'announce'>
+}
+
 export function createConnection(
   database: Database,
   clock: Clock,
-  { events, guard }: { readonly events: StoreEvents; readonly guard: PostgresGuard | undefined },
+  { events, guard, horizon }: ConnectionParts,
 ): Connection {
   const observed = async <T>(act: () => Promise<T>): Promise<T> => {
     const started = clock.monotonicMilliseconds()
@@ -107,7 +115,11 @@ export function createConnection(
       connection.witnessed(() => connection.transaction((tx) => runChange(tx, by, run), { locksRegistry: true })),
     witnessed: async (act) => {
       guard?.requireTrust()
-      const value = await act()
+      const value = await act().finally(() => {
+        // Also what failed may have been done. Whoever hears of it here must find it here at once.
+        horizon.forget()
+        horizon.announce()
+      })
       await guard?.keep()
       return value
     },

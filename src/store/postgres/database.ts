@@ -46,6 +46,8 @@ export interface Statement {
   readonly values?: readonly unknown[]
   /** Rows as lists, in the order of the columns. */
   readonly rowMode?: 'array'
+  /** How long its answer is waited for, where that is less than usual. */
+  readonly answerMilliseconds?: number
 }
 
 /** A row by the names of its columns; whoever wrote the statement knows them. */
@@ -66,6 +68,25 @@ export interface Session {
   script(text: string, options?: { readonly patient: boolean }): Promise<readonly Row[]>
 }
 
+/** A connection beside the pool, on which notifications arrive. */
+export interface Watch extends Pick<Session, 'query'> {
+  /** Whether nobody has seen it end. */
+  readonly isOpen: boolean
+  end(): void
+}
+
+/** How many connections there are, and who waits for one. */
+export interface ConnectionUse {
+  readonly inUse: number
+  readonly idle: number
+  readonly waiting: number
+  readonly limit: number
+}
+
+const channel = 'mayfly'
+/** Tells all that something has changed. Need not be durable. One message, so one transaction. */
+export const notifyAll = `SET LOCAL synchronous_commit = off; NOTIFY ${channel}`
+
 /** What came of a statement that may have been made twice. */
 export interface Persisted {
   readonly rows: readonly Row[]
@@ -74,25 +95,31 @@ export interface Persisted {
 }
 
 export class Database {
+  readonly #options: pg.ClientConfig
   readonly #pool: pg.Pool
+  readonly #limit: number
   #isClosed = false
   #running = 0
   #idle: (() => void)[] = []
 
   /** `processes`: how many of this machine use the database. */
   constructor(url: Secret, processes = 1) {
-    this.#pool = new pg.Pool({
+    this.#limit = Math.min(maxConnections, Math.max(leastConnections, Math.floor(sharedConnections / processes)))
+    this.#options = {
       connectionString: url.reveal(),
       application_name: 'mayfly',
-      max: Math.min(maxConnections, Math.max(leastConnections, Math.floor(sharedConnections / processes))),
       connectionTimeoutMillis: connectMilliseconds,
-      idleTimeoutMillis: idleMilliseconds,
       statement_timeout: statementMilliseconds,
       lock_timeout: lockMilliseconds,
       query_timeout: answerMilliseconds,
       idle_in_transaction_session_timeout: idleInTransactionMilliseconds,
       keepAlive: true,
       types: { getTypeParser },
+    }
+    this.#pool = new pg.Pool({
+      ...this.#options,
+      max: this.#limit,
+      idleTimeoutMillis: idleMilliseconds,
       onConnect: async (client) => {
         client.on('error', () => undefined)
         await client.query(prepareSession)
@@ -100,6 +127,42 @@ export class Database {
     })
     // A connection that breaks while nobody uses it is dropped by the pool; while somebody does, his statement fails.
     this.#pool.on('error', () => undefined)
+  }
+
+  get use(): ConnectionUse {
+    const { totalCount, idleCount, waitingCount } = this.#pool
+    return { inUse: totalCount - idleCount, idle: idleCount, waiting: waitingCount, limit: this.#limit }
+  }
+
+  /** Opens a connection that hears when something has changed. @throws whatever is in the way */
+  async openWatch(onNotification: () => void): Promise<Watch> {
+    const client = new pg.Client(this.#options)
+    let isOpen = true
+    for (const event of ['error', 'end'] as const) {
+      client.on(event, () => {
+        isOpen = false
+      })
+    }
+    client.on('notification', onNotification)
+    const end = (): void => {
+      isOpen = false
+      client.end().catch(() => undefined)
+    }
+    try {
+      await client.connect()
+      await client.query(prepareSession)
+      await client.query(`LISTEN ${channel}`)
+    } catch (error) {
+      end()
+      throw error
+    }
+    return {
+      get isOpen() {
+        return isOpen
+      },
+      query: sessionOf(client).query,
+      end,
+    }
   }
 
   /** Runs a statement that changes nothing. @throws StoreUnavailable */
@@ -209,7 +272,7 @@ export class Doubt {
 const prepareSession = `SELECT set_config('enable_seqscan', 'off', false),
   CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', false) END`
 
-function sessionOf(client: pg.PoolClient): Session {
+function sessionOf(client: pg.ClientBase): Session {
   const run = async (
     query: pg.QueryConfig & { readonly query_timeout?: number },
   ): Promise<pg.QueryResult | pg.QueryResult[]> => {
@@ -220,7 +283,10 @@ function sessionOf(client: pg.PoolClient): Session {
     }
   }
   return {
-    query: async ({ values = [], ...statement }) => rowsOf(await run({ ...statement, values: [...values] })),
+    query: async ({ values = [], answerMilliseconds: limit, ...statement }) =>
+      rowsOf(
+        await run({ ...statement, values: [...values], ...(limit === undefined ? {} : { query_timeout: limit }) }),
+      ),
     script: async (text, { patient } = { patient: false }) =>
       rowsOf(await run({ text, ...(patient ? { query_timeout: patientMilliseconds } : {}) })),
   }

@@ -1,7 +1,8 @@
 /** What holds a store against its witness: when it is opened, and with every change. `sqlite/guard.ts` is the same for a file. */
 import { WitnessUnavailable } from '../../lib/store-error.ts'
+import type { Sequences } from '../../registry/registry-store.ts'
 import { type StoreEvents, StoreOpenError } from '../store.ts'
-import { covers, readWitness, type Sequences, Witness, type WitnessRecord } from '../witness.ts'
+import { covers, readWitness, Witness, type WitnessRecord } from '../witness.ts'
 import type { Database } from './database.ts'
 
 /** Where the witness of a store lies. */

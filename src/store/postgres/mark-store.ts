@@ -7,7 +7,7 @@
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import { type Mark, type MarkStore, maxMarksPerClient } from '../../token/mark-store.ts'
 import type { Connection, Transaction } from './connection.ts'
-import { SharedRead } from './shared-read.ts'
+import type { Horizon } from './horizon.ts'
 
 /** One client has as many marks as it can have: the next one needs the registry. */
 class TooManyMarks extends Error {
@@ -36,7 +36,6 @@ const endTokens =
 // Both as of one moment.
 const readAfter = `SELECT s.value AS sequence, m.kind, m.id, m.expires_at AS "expiresAt"
   FROM sequence s LEFT JOIN mark m ON m.sequence > $1 WHERE s.name = 'mark'`
-const readCounter = `SELECT value FROM sequence WHERE name = 'mark'`
 const prune = `WITH old AS (SELECT kind, id FROM mark WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
   DELETE FROM mark USING old WHERE mark.kind = old.kind AND mark.id = old.id RETURNING 1`
 
@@ -96,13 +95,9 @@ async function collapse(tx: Transaction, clientId: string): Promise<void> {
   tx.moveRegistry()
 }
 
-export function createMarkStore(connection: Connection): MarkStore {
-  const counter = new SharedRead(async () => {
-    const [row] = await connection.read({ name: 'mark_sequence', text: readCounter })
-    return (row?.value as number | undefined) ?? 0
-  })
+export function createMarkStore(connection: Connection, horizon: Pick<Horizon, 'read'>): MarkStore {
   return {
-    readMarkSequence: () => counter.read(),
+    readMarkSequence: async () => (await horizon.read()).mark,
     readMarks: async (after) => {
       const rows = await connection.read({ name: 'marks_after', text: readAfter, values: [after] })
       const marks = rows

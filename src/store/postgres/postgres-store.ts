@@ -1,13 +1,13 @@
 import { parseArgonHash } from '../../client/imported-secret.ts'
-import type { Clock } from '../../lib/clock.ts'
+import { type Clock, systemClock } from '../../lib/clock.ts'
 import { ulidFloor } from '../../lib/id.ts'
 import type { Secret } from '../../lib/secret.ts'
+import { SharedClock } from '../../lib/shared-clock.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
-import type { RegistryHead, RegistryStore } from '../../registry/registry-store.ts'
+import type { RegistryHead, RegistryStore, Sequences } from '../../registry/registry-store.ts'
 import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
 import type { BackupFile } from '../copy/sides.ts'
 import { type Acceptance, type Store, type StoreEvents, StoreOpenError, type StoreUsage } from '../store.ts'
-import type { Sequences } from '../witness.ts'
 import { createAuditStore } from './audit-store.ts'
 import { writeBackup } from './backup.ts'
 import { createClientStore } from './client-store.ts'
@@ -17,13 +17,13 @@ import { movedTo, requireStoreHere } from './copy-state.ts'
 import { Database } from './database.ts'
 import { createFamilyStore } from './family-store.ts'
 import { PostgresGuard, readStanding, type WitnessOptions } from './guard.ts'
+import { Horizon } from './horizon.ts'
 import { createKeyStore } from './key-store.ts'
 import { explainDatabase } from './location.ts'
 import { createMarkStore } from './mark-store.ts'
 import { migrate, readMigrationState, requireOurs } from './migrate.ts'
 import { createReplayStore } from './replay-store.ts'
 import { createResourceStore } from './resource-store.ts'
-import { SharedRead } from './shared-read.ts'
 import { createTokenStore } from './token-store.ts'
 
 /** How to open. */
@@ -32,7 +32,8 @@ export interface PostgresStoreOptions {
   readonly location: string
   /** Make the tables when they are not there, and bring them up to date. */
   readonly create: boolean
-  readonly clock: Clock
+  /** The machine's, held against the server's from the start, unless another one is given. */
+  readonly clock?: Clock
   readonly events?: StoreEvents
   readonly witness?: WitnessOptions
   readonly processes?: number
@@ -48,30 +49,34 @@ export interface PostgresStoreOptions {
  * @throws StoreOpenError
  */
 export async function openPostgresStore(url: Secret, options: PostgresStoreOptions): Promise<Store> {
-  const { location, clock, events = {}, witness } = options
+  const { location, events = {}, witness } = options
+  const clock = new SharedClock(options.clock ?? systemClock, events.onClock)
   const guard = witness === undefined ? undefined : new PostgresGuard(witness, events)
   const database = new Database(url, options.processes)
+  const horizon = new Horizon({ database, clock })
   try {
-    await prepare(database, options)
+    await prepare(database, options, clock)
     // Where it has gone is said rather than that the witness knows more: the new place has told it.
     if (options.evenIfMoved !== true) await requireStoreHere(database, location)
     await guard?.inspect(database, location)
+    // A clock that somebody has put in the place of the machine's may show any time.
+    if (options.clock === undefined) await horizon.compareClocks()
   } catch (error) {
     await database.close()
     throw explainDatabase(error, location)
   }
-  const connection = createConnection(database, clock, { events, guard })
+  const connection = createConnection(database, clock, { events, guard, horizon })
   return {
-    ...createRegistryStore(connection),
+    ...createRegistryStore(connection, horizon),
     ...createResourceStore(connection),
     ...createClientStore(connection),
     ...createReplayStore(connection),
     ...createKeyStore(connection),
     ...createTokenStore(connection),
     ...createFamilyStore(connection),
-    ...createMarkStore(connection),
+    ...createMarkStore(connection, horizon),
     ...createAuditStore(connection),
-    ...createWholeStore(connection, database, location),
+    ...createWholeStore(connection, { database, horizon, clock, location }),
     backup: async (file) => writeBackup(url, location, await options.createBackupFile(file)),
     ...createWitnessedStore(connection, guard),
     get doubt() {
@@ -80,7 +85,7 @@ export async function openPostgresStore(url: Secret, options: PostgresStoreOptio
   }
 }
 
-async function prepare(database: Database, { location, create, clock }: PostgresStoreOptions): Promise<void> {
+async function prepare(database: Database, { location, create }: PostgresStoreOptions, clock: Clock): Promise<void> {
   const state = await readMigrationState(database)
   requireOurs(state, location)
   if (state.pending === 0) return
@@ -92,13 +97,7 @@ const selectHead = `SELECT ${registrySequence} AS sequence,
   (SELECT issuer FROM installation) AS issuer, (SELECT tokens_after FROM installation) AS "tokensAfter",
   (SELECT argon2id FROM client_secret WHERE argon2id IS NOT NULL LIMIT 1) AS argon2id, ${movedTo} AS "movedTo"`
 
-function createRegistryStore(connection: Connection): RegistryStore {
-  const readSequence = async (): Promise<number> => {
-    const [row] = await connection.read({ name: 'registry_sequence', text: `SELECT ${registrySequence} AS value` })
-    return (row?.value as number | null | undefined) ?? 0
-  }
-  const sequence = new SharedRead(readSequence)
-
+function createRegistryStore(connection: Connection, horizon: Horizon): RegistryStore {
   const readHead = async (): Promise<RegistryHead> => {
     const [row] = await connection.read({ name: 'registry_head', text: selectHead })
     const { issuer = null, tokensAfter = null, argon2id = null, movedTo: other = null } = row ?? {}
@@ -112,7 +111,12 @@ function createRegistryStore(connection: Connection): RegistryStore {
     }
   }
 
-  return { readRegistryHead: readHead, readRegistrySequence: () => sequence.read() }
+  return {
+    readRegistryHead: readHead,
+    readRegistrySequence: async () => (await horizon.read()).registry,
+    readSequences: () => horizon.read(),
+    recentSequences: () => horizon.recent(),
+  }
 }
 
 type WitnessedStore = Pick<Store, 'confirmWitness' | 'acceptAsPresent'>
@@ -154,13 +158,29 @@ function createWitnessedStore(connection: Connection, guard: PostgresGuard | und
 
 type WholeStore = Pick<
   Store,
-  'location' | 'setIssuer' | 'checkWritable' | 'backlogBytes' | 'check' | 'readUsage' | 'close'
+  | 'location'
+  | 'clock'
+  | 'follow'
+  | 'link'
+  | 'setIssuer'
+  | 'checkWritable'
+  | 'backlogBytes'
+  | 'check'
+  | 'readUsage'
+  | 'close'
 >
+
+interface WholeStoreParts {
+  readonly database: Database
+  readonly horizon: Horizon
+  readonly clock: SharedClock
+  readonly location: string
+}
 
 const touch = `INSERT INTO sequence (name, value) VALUES ('probe', 1)
   ON CONFLICT (name) DO UPDATE SET value = sequence.value + 1`
 
-function createWholeStore(connection: Connection, database: Database, location: string): WholeStore {
+function createWholeStore(connection: Connection, { database, horizon, clock, location }: WholeStoreParts): WholeStore {
   const setIssuer = async (tx: Transaction, issuer: string, replace: boolean): Promise<Changed<string>> => {
     const [row] = await tx.query({ text: 'SELECT issuer FROM installation' })
     const stored = (row?.issuer as string | null | undefined) ?? undefined
@@ -173,12 +193,21 @@ function createWholeStore(connection: Connection, database: Database, location: 
 
   return {
     location,
+    clock,
+    follow: async ({ comparesClocks }) => {
+      if (comparesClocks) await horizon.compareClocks()
+      horizon.follow()
+    },
+    link: () => ({ connections: database.use, viewAgeSeconds: horizon.ageSeconds }),
     setIssuer: (issuer, by, options) => connection.change(by, (tx) => setIssuer(tx, issuer, options?.replace ?? false)),
     checkWritable: async () => void (await connection.persist(() => ({ text: touch }))),
     backlogBytes: () => Number.NaN,
     check: () => checkDatabase(connection, database),
     readUsage: (since) => readUsage(connection, since),
-    close: () => database.close(),
+    close: async () => {
+      await horizon.stop()
+      await database.close()
+    },
   }
 }
 

@@ -1,7 +1,8 @@
 /** What holds a SQLite store against its witness: when it is opened, and with every change. */
 import Database from 'better-sqlite3'
+import type { Sequences } from '../../registry/registry-store.ts'
 import { StoreOpenError } from '../store.ts'
-import { covers, readWitness, type Sequences, Witness, type WitnessRecord } from '../witness.ts'
+import { covers, readWitness, Witness, type WitnessRecord } from '../witness.ts'
 import type { Inspector } from './open.ts'
 import { hasWal, StampReader } from './stamp.ts'
 

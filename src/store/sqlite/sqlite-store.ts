@@ -2,12 +2,12 @@ import { existsSync, statfsSync, statSync } from 'node:fs'
 import { parseArgonHash } from '../../client/imported-secret.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { ulidFloor } from '../../lib/id.ts'
+import { SharedClock } from '../../lib/shared-clock.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
-import type { RegistryHead, RegistryStore } from '../../registry/registry-store.ts'
+import type { RegistryHead, RegistryStore, Sequences } from '../../registry/registry-store.ts'
 import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
 import { requireHere } from '../copy/state.ts'
 import { type Acceptance, type Store, type StoreEvents, StoreOpenError, type StoreUsage } from '../store.ts'
-import type { Sequences } from '../witness.ts'
 import { ActQueue, type ActWitness } from './act-queue.ts'
 import { createAuditStore } from './audit-store.ts'
 import { writeBackup } from './backup.ts'
@@ -150,6 +150,11 @@ function createRegistryStore(connection: Connection): RegistryStore {
     .prepare()
 
   const requirePresence = createPresenceCheck(connection.sqlite)
+  const selectSequences = connection.sqlite.prepare<[], Sequences>(
+    `SELECT coalesce((SELECT value FROM sequence WHERE name = 'registry'), 0) AS registry,
+       coalesce((SELECT value FROM sequence WHERE name = 'mark'), 0) AS mark`,
+  )
+  const readSequences = (): Sequences => selectSequences.get() ?? { registry: 0, mark: 0 }
 
   const readHead = (): RegistryHead => {
     requirePresence()
@@ -168,12 +173,31 @@ function createRegistryStore(connection: Connection): RegistryStore {
   return {
     readRegistryHead: () => read(readHead),
     readRegistrySequence: () => read(() => connection.readSequence()),
+    readSequences: () => read(readSequences),
+    // Asking takes no longer than remembering.
+    recentSequences: () => {
+      try {
+        return readSequences()
+      } catch {
+        return undefined
+      }
+    },
   }
 }
 
 type WholeStore = Pick<
   Store,
-  'location' | 'setIssuer' | 'checkWritable' | 'backlogBytes' | 'check' | 'readUsage' | 'backup' | 'close'
+  | 'location'
+  | 'clock'
+  | 'follow'
+  | 'link'
+  | 'setIssuer'
+  | 'checkWritable'
+  | 'backlogBytes'
+  | 'check'
+  | 'readUsage'
+  | 'backup'
+  | 'close'
 >
 
 function createWholeStore(connection: Connection, path: string, guard: WitnessGuard | undefined): WholeStore {
@@ -196,6 +220,10 @@ function createWholeStore(connection: Connection, path: string, guard: WitnessGu
 
   return {
     location: path,
+    // One file is on one machine, and so has its clock.
+    clock: new SharedClock(connection.clock),
+    follow: async () => undefined,
+    link: () => undefined,
     setIssuer: (issuer, by, options) => connection.change(by, () => setIssuer(issuer, options?.replace ?? false)),
     checkWritable: async () => {
       requireRoom(path)

@@ -1,0 +1,68 @@
+/**
+ * Wall time as all processes on one store are to have it. What they compare (ends, windows, moments) must not depend on whose
+ * clock is wrong, so the store says what time it is, every time that it is asked for anything new, and between two such
+ * answers our monotonic clock tells how it goes on. A clock that is within two seconds of that counts as right, and is what
+ * is used, for that is finer than any answer. One that is further off is not believed: what the store's clock must show is
+ * used in its place, from the very moment that our own was set wrong, and whoever issues tokens stops until it is right.
+ *
+ * An answer takes its time, and nobody knows when in between the store looked at its clock. So much is left in doubt, in
+ * favour of our own.
+ */
+import type { Clock } from './clock.ts'
+
+/** How far the clocks of processes on one store may differ. */
+export const toleratedOffsetMilliseconds = 2_000
+
+/** What the store's clock showed. */
+interface Told {
+  readonly at: number
+  readonly monotonic: number
+  /** So much sooner or later. */
+  readonly doubt: number
+}
+
+export class SharedClock implements Clock {
+  readonly #own: Clock
+  readonly #onTurn: ((offsetMilliseconds: number | undefined) => void) | undefined
+  #told: Told | undefined
+  #wasOff = false
+
+  /** `onTurn` hears how far the clock is off when it begins to be, and `undefined` when it is right again. */
+  constructor(own: Clock, onTurn?: (offsetMilliseconds: number | undefined) => void) {
+    this.#own = own
+    this.#onTurn = onTurn
+  }
+
+  /** Takes what the store's clock showed, between two moments of our monotonic clock. Milliseconds. */
+  note(at: number, startedAt: number, endedAt: number): void {
+    const doubt = (endedAt - startedAt) / 2
+    this.#told = { at, monotonic: startedAt + doubt, doubt }
+    if (this.isOff === this.#wasOff) return
+    this.#wasOff = !this.#wasOff
+    this.#onTurn?.(this.#wasOff ? this.offsetMilliseconds : undefined)
+  }
+
+  /** How far the own clock is ahead of the store's, as far as that is certain; below zero when it is behind. */
+  get offsetMilliseconds(): number {
+    if (this.#told === undefined) return 0
+    const ahead = this.#own.nowMilliseconds() - this.#expected(this.#told)
+    return Math.sign(ahead) * Math.max(0, Math.abs(ahead) - this.#told.doubt)
+  }
+
+  /** Whether nothing may be issued by this clock. */
+  get isOff(): boolean {
+    return Math.abs(this.offsetMilliseconds) > toleratedOffsetMilliseconds
+  }
+
+  nowMilliseconds(): number {
+    return this.#told !== undefined && this.isOff ? Math.floor(this.#expected(this.#told)) : this.#own.nowMilliseconds()
+  }
+
+  monotonicMilliseconds(): number {
+    return this.#own.monotonicMilliseconds()
+  }
+
+  #expected({ at, monotonic }: Told): number {
+    return at + this.#own.monotonicMilliseconds() - monotonic
+  }
+}
