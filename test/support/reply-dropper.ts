@@ -1,6 +1,7 @@
 /**
  * Between a store and its PostgreSQL: passes everything on, and when it is told to, lets a message through to the server and
- * ends the connection once the server has answered it, without passing the answer on.
+ * ends the connection once the server has answered it, without passing the answer on; or keeps silent for a while, as a
+ * network does that has lost its way.
  */
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
@@ -10,6 +11,8 @@ export class ReplyDropper {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #pattern: RegExp | undefined
+  /** What waits to be passed on, while it keeps silent. */
+  #held: (() => void)[] | undefined
   /** How many answers were dropped. */
   dropped = 0
 
@@ -34,6 +37,22 @@ export class ReplyDropper {
     this.#pattern = pattern
   }
 
+  /** Passes nothing on, either way, and says nothing of it. */
+  hold(): void {
+    this.#held ??= []
+  }
+
+  release(): void {
+    const held = this.#held ?? []
+    this.#held = undefined
+    for (const pass of held) pass()
+  }
+
+  #pass(act: () => void): void {
+    if (this.#held === undefined) act()
+    else this.#held.push(act)
+  }
+
   #join(client: Socket, target: number): void {
     const server = connect(target, '127.0.0.1')
     let isDropping = false
@@ -47,10 +66,10 @@ export class ReplyDropper {
         this.#pattern = undefined
         isDropping = true
       }
-      server.write(chunk)
+      this.#pass(() => void server.write(chunk))
     })
     server.on('data', (chunk: Buffer) => {
-      if (!isDropping) client.write(chunk)
+      if (!isDropping) this.#pass(() => void client.write(chunk))
       // The server is ready for the next message, so it has done what it was asked.
       else if (isReady(chunk)) {
         this.dropped += 1

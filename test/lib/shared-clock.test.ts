@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest'
+import { SharedClock } from '../../src/lib/shared-clock.ts'
+import { ManualClock } from '../support/clock.ts'
+
+const noon = Date.UTC(2026, 0, 2, 12)
+
+/** A clock that is right, and what is heard of it. */
+function start() {
+  const own = new ManualClock(noon)
+  const turns: (number | undefined)[] = []
+  const clock = new SharedClock(own, (offset) => turns.push(offset))
+  let offset = 0
+  /** The store answers after so many milliseconds, when its own clock shows `offset` less than ours did at the start. */
+  const ask = (takesMilliseconds = 0) => {
+    const at = own.nowMilliseconds() - offset
+    const startedAt = own.monotonicMilliseconds()
+    own.advance(takesMilliseconds / 1000)
+    clock.note(at + takesMilliseconds / 2, startedAt, own.monotonicMilliseconds())
+  }
+  const step = (seconds: number) => {
+    own.step(seconds)
+    offset += seconds * 1000
+  }
+  return { own, clock, turns, ask, step }
+}
+
+describe('a clock that is held against the store', () => {
+  it('is believed before anybody has told what time it is', () => {
+    const { own, clock } = start()
+    own.step(3600)
+    expect([clock.nowMilliseconds(), clock.isOff, clock.offsetMilliseconds]).toEqual([noon + 3_600_000, false, 0])
+  })
+
+  it.each([2, -2])('is believed when it is off by %d s, and no further', (seconds) => {
+    const { own, clock, ask, step } = start()
+    step(seconds)
+    ask()
+    expect([clock.nowMilliseconds(), clock.isOff]).toEqual([own.nowMilliseconds(), false])
+    expect(clock.offsetMilliseconds).toBe(seconds * 1000)
+    step(Math.sign(seconds) / 1000)
+    ask()
+    expect([clock.nowMilliseconds(), clock.isOff]).toEqual([noon, true])
+  })
+
+  it.each([90, -90])(
+    'F15 is not believed from the moment that it is set wrong by %d s, before the store is asked again',
+    (seconds) => {
+      const { own, clock, ask, step } = start()
+      ask()
+      own.advance(0.05)
+      step(seconds)
+      expect([clock.nowMilliseconds(), clock.isOff]).toEqual([noon + 50, true])
+      own.advance(7)
+      expect(clock.nowMilliseconds()).toBe(noon + 7_050)
+      expect(clock.monotonicMilliseconds()).toBe(own.monotonicMilliseconds())
+      step(-seconds)
+      expect([clock.nowMilliseconds(), clock.isOff]).toEqual([own.nowMilliseconds(), false])
+    },
+  )
+
+  it('says once that it is off, by how much, and once that it is right again', () => {
+    const { turns, ask, step } = start()
+    ask()
+    step(90)
+    ask()
+    ask()
+    step(-90)
+    ask()
+    ask()
+    step(-3)
+    ask()
+    expect(turns).toEqual([90_000, undefined, -3_000])
+  })
+
+  it('is not blamed for an answer that took long, by as much as nobody can know', () => {
+    const { own, clock } = start()
+    // Asked at 0, answered at 6 s: the store may have looked at its clock at the start, or at the end.
+    own.advance(6)
+    for (const lookedAt of [0, 3, 6]) {
+      clock.note(noon + lookedAt * 1000, 0, 6_000)
+      expect([lookedAt, clock.isOff]).toEqual([lookedAt, false])
+    }
+    clock.note(noon - 2_001, 0, 6_000)
+    expect(clock.isOff).toBe(true)
+    expect(clock.offsetMilliseconds).toBe(2_001)
+  })
+
+  it('shows whole milliseconds, whatever the store has shown', () => {
+    const { own, clock } = start()
+    clock.note(noon + 90_000.7, 0, 0)
+    expect(clock.nowMilliseconds()).toBe(noon + 90_000)
+    own.advance(0.0005)
+    expect(Number.isInteger(clock.nowMilliseconds())).toBe(true)
+  })
+})
