@@ -1,0 +1,124 @@
+/** Time is the store's: a node whose clock is wrong says so, and does no harm. */
+import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../src/lib/clock.ts'
+import type { Log } from '../../src/lib/log.ts'
+import { pause } from '../../src/lib/pause.ts'
+import { startFleet } from '../support/fleet.ts'
+import { OffsetClock } from '../support/offset-clock.ts'
+import { usePostgres } from '../support/postgres.ts'
+import { claimsOf, request, requestToken, type TestServerOptions } from '../support/server.ts'
+
+const postgres = usePostgres()
+const grant = { grant_type: 'client_credentials' }
+const recoveryMilliseconds = 2_000
+
+async function start(options: TestServerOptions = {}) {
+  const clock = new OffsetClock()
+  const said: string[] = []
+  const note =
+    (level: string) =>
+    (_: object, message: string): void =>
+      void said.push(`${level}: ${message}`)
+  const log: Log = { debug: () => {}, info: note('info'), warn: note('warn'), error: note('error') }
+  const fleet = await startFleet(postgres(), { clock, log, ...options })
+  const clockSaid = (): string[] => said.filter((line) => line.includes('clock'))
+  return { ...fleet, clock, clockSaid }
+}
+
+/** How long it takes until something is so. */
+async function until(is: () => Promise<boolean>): Promise<number> {
+  const started = systemClock.monotonicMilliseconds()
+  while (!(await is())) await pause(10)
+  return systemClock.monotonicMilliseconds() - started
+}
+
+describe('F15 a node whose clock is 90 s off that of the database', () => {
+  it.each([90, -90])(
+    'I26 issues nothing, says why, and is well within two seconds of being right again: %d s',
+    async (seconds) => {
+      const { one, two, client, nodes, clock, clockSaid } = await start()
+      const [wrong, right] = nodes
+      const { accessToken, refreshToken } = await wrong.begin()
+      const ready = async (): Promise<boolean> => (await request(`${one.url}/readyz`)).status === 200
+      expect(await ready()).toBe(true)
+
+      clock.offsetSeconds = seconds
+      // From the first request on.
+      const refused = [
+        await requestToken(one, grant, { authorization: client.basic }),
+        await requestToken(one, grant, { authorization: 'Basic eDp5' }),
+        await wrong.refresh(refreshToken),
+      ]
+      for (const { status, headers, json } of refused) {
+        expect([status, headers.get('retry-after'), json.error]).toEqual([503, '1', 'temporarily_unavailable'])
+      }
+      const { status, json } = await request(`${one.url}/readyz?verbose`)
+      const checks = json.checks as { name: string; ok: boolean; detail?: string }[]
+      expect([status, checks.filter(({ ok }) => !ok).map(({ name }) => name)]).toEqual([503, ['clock']])
+      const way = seconds > 0 ? 'ahead of' : 'behind'
+      expect(checks.find(({ name }) => name === 'clock')?.detail).toMatch(
+        new RegExp(`^(?:89|90)\\.\\d s ${way} the clock of the database$`),
+      )
+      const { text } = await request(`${one.url}/metrics`)
+      const offset = Number(/^mayfly_clock_offset_seconds (\S+)$/m.exec(text)?.[1])
+      expect(Math.abs(offset - seconds)).toBeLessThan(2)
+      await until(async () => clockSaid().length > 0)
+      expect(clockSaid()).toEqual(['error: the clock is off: no tokens until it is set right'])
+      // What it answers of others' tokens goes by the time of the database.
+      expect(await wrong.isActive(accessToken)).toBe(true)
+      expect((await request(`${one.url}/.well-known/jwks.json`)).status).toBe(200)
+      // Whom it has refused has lost nothing.
+      expect((await right.refresh(refreshToken)).status).toBe(200)
+      expect((await request(`${two.url}/readyz`)).status).toBe(200)
+
+      clock.offsetSeconds = 0
+      expect(await until(ready)).toBeLessThan(recoveryMilliseconds)
+      const issued = await requestToken(one, grant, { authorization: client.basic })
+      expect(issued.status).toBe(200)
+      const { iat } = claimsOf(String(issued.json.access_token))
+      expect(Math.abs(Number(iat) - systemClock.nowMilliseconds() / 1000)).toBeLessThan(3)
+      await until(async () => clockSaid().length > 1)
+      expect(clockSaid()[1]).toBe('info: the clock is right again')
+    },
+  )
+
+  it('I3 has moved no one else’s time: windows and lives on other nodes are what they were', async () => {
+    const { nodes, one, clock } = await start({ env: { MAYFLY_REFRESH_RETRY_WINDOW: '60s' } })
+    const [wrong, right] = nodes
+    const { accessToken, refreshToken } = await right.begin()
+    const rotated = await right.refresh(refreshToken)
+    clock.offsetSeconds = 90
+    // Long enough for whatever is done now and then, on both.
+    await pause(6_000)
+    const retried = await right.refresh(refreshToken)
+    expect([retried.status, retried.json.refresh_token]).toEqual([200, rotated.json.refresh_token])
+    clock.offsetSeconds = 0
+    await until(async () => (await request(`${one.url}/readyz`)).status === 200)
+    expect((await wrong.refresh(refreshToken)).json.refresh_token).toBe(rotated.json.refresh_token)
+    expect(await wrong.isActive(accessToken)).toBe(true)
+    expect(await one.store.readMoment()).toBe(0)
+    expect(await one.store.listAudit({ type: 'family.ended', limit: 1 })).toEqual([])
+  })
+
+  it('issues as before when it is off by less than two seconds', async () => {
+    const { one, client, clock, clockSaid } = await start()
+    for (const seconds of [1.7, -1.7]) {
+      clock.offsetSeconds = seconds
+      await pause(250)
+      expect((await requestToken(one, grant, { authorization: client.basic })).status).toBe(200)
+    }
+    expect(clockSaid()).toEqual([])
+  })
+
+  it('that starts with a wrong clock dates nothing by it', async () => {
+    const clock = new OffsetClock()
+    clock.offsetSeconds = 90
+    const { one, client, nodes } = await startFleet(postgres(), { clock })
+    expect((await request(`${one.url}/readyz`)).status).toBe(503)
+    expect((await requestToken(one, grant, { authorization: client.basic })).status).toBe(503)
+    const { refreshToken } = await nodes[1].begin()
+    expect((await nodes[1].refresh(refreshToken)).status).toBe(200)
+    const mark = (await one.store.readKeys())?.ringMark
+    expect(Number(mark?.highWater) - systemClock.nowMilliseconds()).toBeLessThan(5_000)
+  })
+})

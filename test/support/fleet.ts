@@ -1,0 +1,68 @@
+/** Issuers on one PostgreSQL, each with a folder of its own and a copy of the master key; and those who use them. */
+import { cpSync } from 'node:fs'
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import { openStoreAt } from '../../src/store/open-store.ts'
+import type { Store } from '../../src/store/store.ts'
+import { actionsOn, onlyAsks } from './access.ts'
+import { placeOf, type TestPostgres } from './postgres.ts'
+import { type ServerProcess, serve, temporaryFolder } from './process.ts'
+import { addClient, addResource, api, type TestClient } from './registry.ts'
+import { startTestServer, type TestServer, type TestServerOptions } from './server.ts'
+
+export const fleetIssuer = 'http://127.0.0.1:9'
+
+const grantTypes = ['client_credentials', 'refresh_token'] as const
+
+async function registerUsers(store: Store): Promise<{ client: TestClient; service: TestClient }> {
+  await addResource(store)
+  const client = await addClient(store, 'billing', { grantTypes })
+  return { client, service: await addClient(store, 'service', onlyAsks([api])) }
+}
+
+function environment(url: string): Readonly<Record<string, string>> {
+  return { MAYFLY_DATABASE_URL: url, MAYFLY_ISSUER: fleetIssuer }
+}
+
+/** Two in this process. `url`: where the database is for the first one, when that is not where it is for the second. */
+export async function startFleet(
+  postgres: TestPostgres,
+  options: TestServerOptions = {},
+  through: (url: string) => Promise<string> = async (url) => url,
+) {
+  const url = await postgres.makeDatabase()
+  const folders = [temporaryFolder(), temporaryFolder()] as const
+  const two = await startTestServer({ folder: folders[1], env: environment(url) })
+  cpSync(join(folders[1], 'keys'), join(folders[0], 'keys'), { recursive: true })
+  const { env, ...more } = options
+  const one = await startTestServer({
+    folder: folders[0],
+    env: { ...environment(await through(url)), ...env },
+    ...more,
+  })
+  const { client, service } = await registerUsers(two.store)
+  const nodes = [actionsOn(one, client, service), actionsOn(two, client, service)] as const
+  return { url, one, two, client, service, nodes }
+}
+
+export type Fleet = Awaited<ReturnType<typeof startFleet>>
+
+/** Two as their user runs them, in processes of their own. */
+export async function serveFleet(postgres: TestPostgres) {
+  const url = await postgres.makeDatabase()
+  const env = environment(url)
+  const folders = [temporaryFolder(), temporaryFolder()] as const
+  const one = await serve({ cwd: folders[0], env })
+  cpSync(join(folders[0], 'keys'), join(folders[1], 'keys'), { recursive: true })
+  const two = await serve({ cwd: folders[1], env })
+  const store = await openStoreAt(placeOf(url), { create: false, examine: false })
+  onTestFinished(() => store.close())
+  const { client, service } = await registerUsers(store)
+  const nodes = [actionsOn(one, client, service), actionsOn(two, client, service)] as const
+  return { url, env, folders, one, two, store, client, service, nodes }
+}
+
+/** Resolves when a node has been told, by itself, that it is ready. */
+export async function isReady({ url }: Pick<TestServer | ServerProcess, 'url'>): Promise<boolean> {
+  return (await fetch(`${url}/readyz`)).status === 200
+}
