@@ -46,8 +46,6 @@ export interface Statement {
   readonly values?: readonly unknown[]
   /** Rows as lists, in the order of the columns. */
   readonly rowMode?: 'array'
-  /** How long its answer is waited for, where that is less than usual. */
-  readonly answerMilliseconds?: number
 }
 
 /** A row by the names of its columns; whoever wrote the statement knows them. */
@@ -283,10 +281,7 @@ function sessionOf(client: pg.ClientBase): Session {
     }
   }
   return {
-    query: async ({ values = [], answerMilliseconds: limit, ...statement }) =>
-      rowsOf(
-        await run({ ...statement, values: [...values], ...(limit === undefined ? {} : { query_timeout: limit }) }),
-      ),
+    query: async ({ values = [], ...statement }) => rowsOf(await run({ ...statement, values: [...values] })),
     script: async (text, { patient } = { patient: false }) =>
       rowsOf(await run({ text, ...(patient ? { query_timeout: patientMilliseconds } : {}) })),
   }

@@ -18,10 +18,12 @@
 import { type Clock, systemClock } from '../../lib/clock.ts'
 import { pause } from '../../lib/pause.ts'
 import type { SharedClock } from '../../lib/shared-clock.ts'
+import { StoreUnavailable } from '../../lib/store-error.ts'
+import { within } from '../../lib/within.ts'
 import type { Sequences } from '../../registry/registry-store.ts'
 import { type Database, notifyAll, type Row, type Statement } from './database.ts'
 import { SharedRead } from './shared-read.ts'
-import { lookMilliseconds, Watcher } from './watcher.ts'
+import { Watcher } from './watcher.ts'
 
 /** Answers that nothing is committed for may go by a look that began less long ago than this. */
 export const recentMilliseconds = 200
@@ -30,13 +32,15 @@ const lookEveryMilliseconds = 100
 /** And not sooner again than this, however much is changed. */
 const leastPauseMilliseconds = 5
 
-/** What a look shows. Never a row for each counter: a statement for each would be of two moments. */
+/** How long a look is waited for; whoever comes while there is one waits for the next one too. */
+const lookMilliseconds = 1_000
+
+/** One statement, for two would be of two moments. */
 const look: Statement = {
   name: 'look',
   text: `SELECT (SELECT value FROM sequence WHERE name = 'registry') AS registry,
       (SELECT value FROM sequence WHERE name = 'mark') AS mark,
       (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`,
-  answerMilliseconds: lookMilliseconds,
 }
 
 interface Recent extends Sequences {
@@ -136,7 +140,7 @@ export class Horizon {
     const changes = this.#changes
     const [monotonic, wall] = [this.#stopwatch.monotonicMilliseconds(), this.#stopwatch.nowMilliseconds()]
     const startedAt = clock.monotonicMilliseconds()
-    const row = await this.#ask()
+    const row = await within(this.#ask(), lookMilliseconds, () => new StoreUnavailable('the database does not answer'))
     const sequences = { registry: counterOf(row?.registry), mark: counterOf(row?.mark) }
     if (this.#comparesClocks && row !== undefined) {
       clock.note(row.now as number, startedAt, clock.monotonicMilliseconds())

@@ -3,10 +3,11 @@
  * lost with it; nothing else is, for who looks then goes by the pool until there is another one.
  */
 import { systemClock } from '../../lib/clock.ts'
+import { within } from '../../lib/within.ts'
 import type { Database, Row, Statement, Watch } from './database.ts'
 
-/** How long a look is waited for. */
-export const lookMilliseconds = 1_000
+/** How long an answer is waited for before it is looked for elsewhere. */
+const answerMilliseconds = 500
 /** How long it is waited before another connection is tried. */
 const retryMilliseconds = 250
 
@@ -38,7 +39,7 @@ export class Watcher {
     const watch = this.#watch
     if (watch?.isOpen !== true) return undefined
     try {
-      return await watch.query(statement)
+      return await within(watch.query(statement), answerMilliseconds, () => new Error('no answer'))
     } catch {
       this.#watch = undefined
       watch.end()
