@@ -168,9 +168,15 @@ class Run {
     // Within a millisecond, records of tokens and of changes stand in any order.
     const orderOf = ({ at, type, clientId = '' }: AuditEntry & { clientId?: string }): string =>
       `${at} ${type} ${clientId}`
-    const trail = [...(await store.listAudit({ limit: 10_000 }))]
+    // What is written every few seconds of the machine's time is of other moments in each run.
+    const trail = (await store.listAudit({ limit: 10_000 })).filter(({ type }) => type !== 'token.refusals_sampled')
     for (const entry of trail.toSorted((a, b) => (orderOf(a) < orderOf(b) ? -1 : 1))) this.trace.note('audit', entry)
-    this.trace.note('clients', await store.listClients({ limit: 100 }))
+    const registered = await store.listClients({ limit: 100 })
+    const withoutUse = registered.map(({ secrets, ...client }) => ({
+      ...client,
+      secrets: secrets.map(({ lastUsedAt: _, ...secret }) => secret),
+    }))
+    this.trace.note('clients', withoutUse)
     this.trace.note('counters', await store.readSequences())
     return this.trace.lines
   }
