@@ -1,13 +1,13 @@
 /**
  * Rolls keys over, under load, while servers are killed and paused, in compressed time, and looks whether anybody notices:
- * `npm run rollover -- --rollovers N --seed S [--speed X]`. What a run consists of is told in `rollover/run.ts`, what is
+ * `npm run rollover -- --rollovers N --seed S [--speed X] [--postgres]`. What a run consists of is told in `rollover/run.ts`, what is
  * compressed and what is not in `rollover/fast-clock.ts`.
  */
 import { parseArgs } from 'node:util'
 import { type Plan, rules, type Sabotage, sabotages, safeSpeed } from './rollover/plan.ts'
 import { isGood, type RunResult, run } from './rollover/run.ts'
 
-const usage = `npm run rollover -- [--rollovers N] [--seed TEXT] [--speed X] [--minutes M] [--sabotage ${sabotages.join('|')}]`
+const usage = `npm run rollover -- [--rollovers N] [--seed TEXT] [--speed X] [--minutes M] [--postgres] [--sabotage ${sabotages.join('|')}]`
 const shown = 10
 
 function parsePlan(): Plan {
@@ -18,6 +18,7 @@ function parsePlan(): Plan {
       speed: { type: 'string', default: String(safeSpeed) },
       minutes: { type: 'string', default: '60' },
       sabotage: { type: 'string' },
+      postgres: { type: 'boolean', default: false },
     },
   })
   const rollovers = wholeNumber(values.rollovers)
@@ -26,6 +27,7 @@ function parsePlan(): Plan {
     rollovers,
     maxMinutes: wholeNumber(values.minutes),
     speed: wholeNumber(values.speed),
+    database: values.postgres ? 'postgres' : 'sqlite',
     servers: 3,
     verifierProcesses: 4,
     verifiers: 50,

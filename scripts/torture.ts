@@ -1,7 +1,7 @@
 /**
  * Tortures servers with everything that clients, thieves, operators and the machine do, and replays what was answered against
  * a model: `npm run torture -- --cycles N --seed S`. With `--history FILE` it keeps what happened, with `--check FILE` it
- * judges what was kept. A seed brings back who does what and when servers are killed, not the machine's own timing.
+ * judges what was kept. With `--postgres` the servers share a PostgreSQL that the rig starts, and kills now and then. A seed brings back who does what and when servers are killed, not the machine's own timing.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -10,7 +10,7 @@ import type { History } from './torture/history.ts'
 import type { Plan } from './torture/plan.ts'
 import { run } from './torture/run.ts'
 
-const usage = 'npm run torture -- [--cycles N] [--seed TEXT] [--minutes M] [--history FILE] | --check FILE'
+const usage = 'npm run torture -- [--cycles N] [--seed TEXT] [--minutes M] [--history FILE] [--postgres] | --check FILE'
 const shown = 20
 
 const { values } = parseArgs({
@@ -20,6 +20,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '120' },
     history: { type: 'string' },
     check: { type: 'string' },
+    postgres: { type: 'boolean', default: false },
   },
 })
 
@@ -56,6 +57,7 @@ async function main(): Promise<void> {
     seed: values.seed,
     cycles: wholeNumber(values.cycles),
     maxMinutes: wholeNumber(values.minutes),
+    database: values.postgres ? 'postgres' : 'sqlite',
     servers: 2,
     clients: 6,
     actors: 12,

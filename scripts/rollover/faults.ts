@@ -39,21 +39,21 @@ export async function makeFaults(parts: FaultParts): Promise<FaultFigures> {
   const { plan, random, watch } = parts
   const figures: FaultFigures = { kills: 0, pauses: 0, pausesAcrossRotation: 0, pausesLifted: 0 }
   const faults = [...Array<typeof kill>(plan.kills).fill(kill), ...Array<typeof pause>(plan.pauses).fill(pause)]
-  const first = watch.activations()
+  const first = await watch.activations()
   for (const [i, fault] of random.shuffle(faults).entries()) {
     const after = Math.floor((plan.rollovers * i) / faults.length)
-    while (watch.activations() - first < after && !parts.isOver()) await wait(20)
+    while ((await watch.activations()) - first < after && !parts.isOver()) await wait(20)
     if (parts.isOver()) return figures
-    await wait(momentOf(parts))
+    await wait(await momentOf(parts))
     await fault(parts, figures)
   }
   return figures
 }
 
-function momentOf({ random, watch, clock }: FaultParts): number {
+async function momentOf({ random, watch, clock }: FaultParts): Promise<number> {
   const interval = clock.toRealMilliseconds(rules.intervalSeconds * 1000)
   if (random.unit() < 0.5) return random.between(0, interval)
-  watch.activations()
+  await watch.activations()
   const dueIn = clock.toRealMilliseconds(watch.lastActivation + rules.intervalSeconds * 1000 - clock.nowMilliseconds())
   return Math.max(0, dueIn + random.between(-40, 60))
 }
@@ -69,10 +69,10 @@ async function pause(parts: FaultParts, figures: FaultFigures): Promise<void> {
   const { clock, servers, random, watch } = parts
   const victim = random.pick([...servers.running])
   await stopOutsideTransaction(victim, parts, figures)
-  const before = watch.activations()
+  const before = await watch.activations()
   await wait(clock.toRealMilliseconds(random.between(0.6, 3.5) * rules.intervalSeconds * 1000))
   figures.pauses += 1
-  if (watch.activations() > before) figures.pausesAcrossRotation += 1
+  if ((await watch.activations()) > before) figures.pausesAcrossRotation += 1
   victim.process.signal('SIGCONT')
 }
 

@@ -1,7 +1,7 @@
 /** What happened in a run, as the database and the recorder have it. */
-import Database from 'better-sqlite3'
 import type { SigningAlg } from '../../src/key/signer.ts'
 import { ulidMilliseconds } from '../../src/lib/id.ts'
+import type { RigDatabase } from '../rig-database.ts'
 
 /** Something that was committed, in the order of the commits. Times are milliseconds since the epoch. */
 export interface Commit {
@@ -52,19 +52,14 @@ interface Row {
 }
 
 /** Reads the part of a history that lies in the database. */
-export function readHistory(path: string): Pick<History, 'commits' | 'keys'> {
-  const sqlite = new Database(path, { readonly: true })
-  try {
-    const rows = sqlite
-      .prepare('SELECT witness.*, expires_at FROM witness LEFT JOIN issuance ON jti = id ORDER BY position')
-      .all() as Row[]
-    const keys = sqlite
-      .prepare('SELECT kid, alg, published_at AS publishedAt, activated_at AS activatedAt FROM signing_key')
-      .all() as KeyTimes[]
-    return { commits: rows.map(toCommit), keys }
-  } finally {
-    sqlite.close()
-  }
+export async function readHistory(database: RigDatabase): Promise<Pick<History, 'commits' | 'keys'>> {
+  const rows = await database.read<Row>(
+    'SELECT witness.*, expires_at FROM witness LEFT JOIN issuance ON jti = id ORDER BY position',
+  )
+  const keys = await database.read<KeyTimes>(
+    'SELECT kid, alg, published_at AS "publishedAt", activated_at AS "activatedAt" FROM signing_key',
+  )
+  return { commits: rows.map(toCommit), keys }
 }
 
 function toCommit({ position, kind, id, kid, state, sequence, expires_at }: Row): Commit {

@@ -1,12 +1,11 @@
 /** The installation of a run: keys, an API for each algorithm, one client of both, and a witness of the order of commits. */
-import { join } from 'node:path'
-import Database from 'better-sqlite3'
 import { prepareApp } from '../../src/app.ts'
 import { generateSecret } from '../../src/client/client-secret.ts'
 import { parseSettings } from '../../src/config.ts'
 import { signingAlgs } from '../../src/key/signer.ts'
 import { silentLog } from '../../src/lib/log.ts'
-import { openStore } from '../../src/store/open-store.ts'
+import { openStoreAt } from '../../src/store/open-store.ts'
+import type { RigDatabase } from '../rig-database.ts'
 import type { FastClock } from './fast-clock.ts'
 import { audiences } from './plan.ts'
 
@@ -37,19 +36,45 @@ const witness = `
       (SELECT value FROM sequence WHERE name = 'registry'));
   END;`
 
-/** Makes it in an empty folder. @returns the client's secret */
+/**
+ * The same for PostgreSQL, where several commit at a time. Tokens are written behind the gate that a change of the ring closes
+ * before it commits (`store/postgres/fence.ts`), so what is written down when the change commits has its place among them.
+ */
+const postgresWitness = `
+  CREATE TABLE witness (
+    position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL,
+    id text NOT NULL,
+    kid text NOT NULL,
+    state text,
+    sequence bigint NOT NULL
+  );
+  CREATE FUNCTION witness(kind text, id text, of text) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO witness (kind, id, kid, state, sequence) VALUES (kind, id, of,
+      (SELECT state FROM signing_key WHERE kid = of), (SELECT value FROM sequence WHERE name = 'registry'))
+  $$;
+  CREATE FUNCTION witness_token() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM witness('token', NEW.jti, NEW.kid); RETURN NULL; END
+  $$;
+  CREATE TRIGGER witness_token AFTER INSERT ON issuance FOR EACH ROW EXECUTE FUNCTION witness_token();
+  CREATE FUNCTION witness_key() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM witness(substr(NEW.type, 5), NEW.id, NEW.detail::json ->> 'kid'); RETURN NULL; END
+  $$;
+  CREATE CONSTRAINT TRIGGER witness_key AFTER INSERT ON audit_event DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+  WHEN (NEW.type IN ('key.staged', 'key.activated', 'key.retiring', 'key.retired', 'key.compromised'))
+  EXECUTE FUNCTION witness_key()`
+
+/** Makes it in an empty folder and database. @returns the client's secret */
 export async function install(
   folder: string,
   environment: Readonly<Record<string, string>>,
-  clock: FastClock,
+  { clock, database }: { readonly clock: FastClock; readonly database: RigDatabase },
 ): Promise<string> {
   const settings = parseSettings(environment, folder)
   // The witness comes before the keys, so that it sees the first ones too.
-  await openStore(settings.databasePath, { create: true, examine: false }).close()
-  const sqlite = new Database(settings.databasePath)
-  sqlite.exec(witness)
-  sqlite.close()
-  const { store, close } = await prepareApp(settings, { log: silentLog, clock })
+  await (await openStoreAt(settings, { create: true, examine: false })).close()
+  await database.run(database.kind === 'sqlite' ? witness : postgresWitness)
+  const { store, close } = await prepareApp(settings, { log: silentLog, clock, comparesClocks: false })
   const { secret, secretId, sha256 } = generateSecret()
   for (const alg of signingAlgs) await store.createResource(audiences[alg], { scopes: [], alg }, 'cli:rig')
   await store.createClient(
@@ -71,9 +96,4 @@ export async function install(
 /** The `Authorization` header of the client. */
 export function formatBasic(secret: string): string {
   return `Basic ${Buffer.from(`${clientId}:${secret}`).toString('base64')}`
-}
-
-/** Where the database of a folder lies. */
-export function databasePath(folder: string): string {
-  return join(folder, 'data/mayfly.db')
 }

@@ -11,6 +11,7 @@ export const sabotages = ['lead', 'cache'] as const
 export type Sabotage = (typeof sabotages)[number]
 
 export interface Plan {
+  readonly database: 'sqlite' | 'postgres'
   readonly seed: string
   /** Rotations of both algorithms together. */
   readonly rollovers: number

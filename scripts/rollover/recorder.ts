@@ -42,11 +42,11 @@ export class Recorder {
   async #askOnce(server: RunningServer): Promise<void> {
     if (this.#asking.has(server)) return
     this.#asking.add(server)
-    const from = this.#watch.position()
     try {
+      const from = await this.#watch.position()
       const response = await fetch(`${server.url}/.well-known/jwks.json`)
       const { keys } = (await response.json()) as Jwks
-      const to = this.#watch.position()
+      const to = await this.#watch.position()
       const maxAgeSeconds = Number(/max-age=([0-9]+)/.exec(response.headers.get('cache-control') ?? '')?.[1])
       if (this.#going) this.snapshots.push({ from, to, kids: keys.map(({ kid }) => kid), maxAgeSeconds })
     } catch {

@@ -2,13 +2,14 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type RigDatabase, usePostgres, useSqlite } from '../rig-database.ts'
 import { checkHistory } from './check.ts'
 import { FastClock, TimeKeeper } from './fast-clock.ts'
 import { type FaultFigures, makeFaults } from './faults.ts'
 import { Front, type FrontFigures } from './front.ts'
 import { Governor } from './governor.ts'
 import { readHistory } from './history.ts'
-import { databasePath, install } from './installation.ts'
+import { install } from './installation.ts'
 import { Load, type LoadFigures } from './load.ts'
 import { type Plan, rules, serverEnvironment } from './plan.ts'
 import { createRandom } from './random.ts'
@@ -56,47 +57,51 @@ export function isGood({ verifiers, serverErrors, violations, load, front }: Run
 /** @param onProgress hears how many rollovers are done */
 export async function run(plan: Plan, onProgress: (rollovers: number) => void = () => {}): Promise<RunResult> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-rollover-'))
-  const parts = await prepare(plan, folder)
+  const database = plan.database === 'postgres' ? await usePostgres() : useSqlite(folder)
   try {
-    return await runIn(parts, onProgress)
+    const parts = await prepare(plan, folder, database)
+    try {
+      return await runIn(parts, onProgress)
+    } finally {
+      parts.front.close()
+      await Promise.all([parts.servers.end(), parts.verifiers.end()])
+      parts.time.close()
+    }
   } finally {
-    parts.front.close()
-    await Promise.all([parts.servers.end(), parts.verifiers.end()])
-    parts.watch.close()
-    parts.time.close()
+    await database.close()
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
 interface Parts {
   readonly plan: Plan
-  readonly folder: string
   readonly time: TimeKeeper
   readonly clock: FastClock
   readonly front: Front
   readonly servers: Servers
   readonly verifiers: Verifiers
+  readonly database: RigDatabase
   readonly watch: Watch
   readonly secret: string
 }
 
-async function prepare(plan: Plan, folder: string): Promise<Parts> {
+async function prepare(plan: Plan, folder: string, database: RigDatabase): Promise<Parts> {
   const front = new Front(createRandom(plan.seed).fork('front'))
   const issuer = await front.listen()
   const file = join(folder, 'time')
   // Nothing happens while everybody starts.
   const time = new TimeKeeper(file, 1)
   const clock = new FastClock(file)
-  const environment = serverEnvironment(issuer)
-  const secret = await install(folder, environment, clock)
+  const environment = { ...serverEnvironment(issuer), ...database.environment }
+  const secret = await install(folder, environment, { clock, database })
   const ringFactor = plan.sabotage === 'lead' ? sabotagedRingFactor : 1
   const servers = new Servers({ folder, environment, time: file, ringFactor }, front)
-  const watch = new Watch(databasePath(folder))
-  return { plan, folder, time, clock, front, servers, verifiers: new Verifiers(plan, issuer, file), watch, secret }
+  const verifiers = new Verifiers(plan, issuer, file)
+  return { plan, time, clock, front, servers, verifiers, database, watch: new Watch(database), secret }
 }
 
 async function runIn(parts: Parts, onProgress: (rollovers: number) => void): Promise<RunResult> {
-  const { plan, folder, time, clock, front, servers, verifiers, watch, secret } = parts
+  const { plan, time, clock, front, servers, verifiers, database, watch, secret } = parts
   const random = createRandom(plan.seed)
   const governor = new Governor(time, plan.speed)
   await Promise.all([verifiers.ready(), ...Array.from({ length: plan.servers }, () => servers.start())])
@@ -112,7 +117,7 @@ async function runIn(parts: Parts, onProgress: (rollovers: number) => void): Pro
   })
   const started = performance.now()
   const isOver = (): boolean => performance.now() - started > plan.maxMinutes * 60_000
-  const first = watch.activations()
+  const first = await watch.activations()
   recorder.start()
   load.start()
   // Everybody has been asked once before time runs.
@@ -121,16 +126,16 @@ async function runIn(parts: Parts, onProgress: (rollovers: number) => void): Pro
   governor.start()
   const [faults] = await Promise.all([
     makeFaults({ plan, servers, watch, clock, random: random.fork('faults'), isOver }),
-    reach(plan.rollovers, () => watch.activations() - first, isOver, onProgress),
+    reach(plan.rollovers, async () => (await watch.activations()) - first, isOver, onProgress),
   ])
-  const rollovers = watch.activations() - first
+  const rollovers = (await watch.activations()) - first
   const loaded = await load.stop()
   const verified = await verifiers.finish()
   await recorder.stop()
   governor.stop()
   await servers.stop()
   const { snapshots } = recorder
-  const history = { ...readHistory(databasePath(folder)), snapshots, received: loaded.received }
+  const history = { ...(await readHistory(database)), snapshots, received: loaded.received }
   return {
     rollovers,
     realSeconds: (performance.now() - started) / 1000,
@@ -149,11 +154,11 @@ async function runIn(parts: Parts, onProgress: (rollovers: number) => void): Pro
 
 async function reach(
   wanted: number,
-  count: () => number,
+  count: () => Promise<number>,
   isOver: () => boolean,
   onProgress: (count: number) => void,
 ): Promise<void> {
-  for (let reached = count(); reached < wanted && !isOver(); reached = count()) {
+  for (let reached = await count(); reached < wanted && !isOver(); reached = await count()) {
     onProgress(reached)
     await new Promise((resolve) => setTimeout(resolve, progressMilliseconds))
   }

@@ -26,6 +26,8 @@ const server = await startServer(settings, {
   },
   ringClock: new FastClock(order.time, { factor: order.ringFactor }),
   keyTickMilliseconds,
+  // That of the database runs as the machine's does.
+  comparesClocks: false,
   drainIdleMilliseconds: 10,
   log: createLogger(settings.logLevel, false),
 })

@@ -13,6 +13,10 @@ export interface Stage {
   now(): number
   record(call: Call): void
   isOver(): boolean
+  /** How old an answer about a token may be when it is given. */
+  readonly answerAgeMilliseconds: number
+  /** Whether a 503 may be of something that was done: where the database is elsewhere, and its answer can be lost. */
+  readonly isUnsureOf503: boolean
 }
 
 export interface TortureClient {
@@ -97,7 +101,8 @@ export class Actor {
     for (;;) {
       const { answer } = await this.#present(held, presented)
       if (answer.outcome !== 'unknown' || this.#stage.isOver()) return
-      while (this.#stage.urls().length === 0 && !this.#stage.isOver()) await pause(20)
+      do await pause(20)
+      while (this.#stage.urls().length === 0 && !this.#stage.isOver())
     }
   }
 
@@ -183,6 +188,8 @@ export class Actor {
       family: held.family,
       jti: access.jti,
       ...call,
+      // As of any moment from then on.
+      start: call.start - this.#stage.answerAgeMilliseconds,
       ...(typeof json.active === 'boolean' ? { active: json.active } : {}),
     })
   }
@@ -201,6 +208,7 @@ export class Actor {
       const json = (body === '' ? {} : JSON.parse(body)) as Record<string, unknown>
       const times = { json, start, end: this.#stage.now() }
       if (reply.status === 200) return { outcome: 'ok', ...times }
+      if (reply.status === 503 && this.#stage.isUnsureOf503) return { outcome: 'unknown', ...times }
       return { outcome: 'fail', error: `${reply.status} ${text(json.error) ?? ''}`, ...times }
     } catch {
       return { outcome: 'unknown', json: {}, start, end: this.#stage.now() }

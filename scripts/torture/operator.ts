@@ -1,6 +1,7 @@
 /** Whoever runs the commands, in a process of its own as far as the database goes: clients are disabled, offboarded, enabled. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { generateSecret } from '../../src/client/client-secret.ts'
+import { StoreUnavailable } from '../../src/lib/store-error.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Random } from '../rollover/random.ts'
 import type { Stage, TortureClient } from './actor.ts'
@@ -37,9 +38,21 @@ export class Operator {
   // Its secrets are gone; the one that it has is brought back, so that it can go on when it is enabled.
   async #offboard(client: TortureClient): Promise<void> {
     await this.#do('offboard', client, () => this.#store.offboardClient(client.clientId, by))
-    const { secretId, sha256, secret } = generateSecret()
-    await this.#store.createSecret(client.clientId, { kind: 'generated', secretId, sha256 }, by)
-    client.authorization = basic(client.clientId, secret.reveal())
+    client.authorization = await this.#renew(client.clientId)
+  }
+
+  // Until it is done: the database may be away for a while.
+  async #renew(clientId: string): Promise<string> {
+    for (;;) {
+      const { secretId, sha256, secret } = generateSecret()
+      try {
+        await this.#store.createSecret(clientId, { kind: 'generated', secretId, sha256 }, by)
+        return basic(clientId, secret.reveal())
+      } catch (error) {
+        if (!(error instanceof StoreUnavailable)) throw error
+        await pause(100)
+      }
+    }
   }
 
   async #do(kind: Admin['kind'], client: TortureClient, change: () => Promise<unknown>): Promise<void> {

@@ -3,6 +3,7 @@ export interface Plan {
   readonly seed: string
   /** SIGKILLs. */
   readonly cycles: number
+  readonly database: 'sqlite' | 'postgres'
   /** Server processes on one database; one is killed at a time. */
   readonly servers: number
   readonly clients: number

@@ -28,14 +28,17 @@ class Server {
 
 export class Servers {
   readonly #folder: string
+  readonly #environment: Readonly<Record<string, string>>
   readonly #issuer = 'http://127.0.0.1:9'
   readonly #running: Server[] = []
   readonly #children = new Set<ChildProcess>()
   /** The end of what they wrote to stderr. */
   errors = ''
 
-  constructor(folder: string) {
+  /** `more`: settings besides those of the plan. */
+  constructor(folder: string, more: Readonly<Record<string, string>> = {}) {
     this.#folder = folder
+    this.#environment = { ...environment, ...more }
   }
 
   /** Where to send requests. */
@@ -48,7 +51,7 @@ export class Servers {
     const entries = Object.entries(process.env).filter(([name]) => !/^(?:MAYFLY_|VITEST|NODE_OPTIONS)/.test(name))
     const child = spawn(process.execPath, [launcher, 'serve'], {
       cwd: this.#folder,
-      env: { ...Object.fromEntries(entries), ...environment, MAYFLY_PORT: '0', MAYFLY_ISSUER: this.#issuer },
+      env: { ...Object.fromEntries(entries), ...this.#environment, MAYFLY_PORT: '0', MAYFLY_ISSUER: this.#issuer },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#children.add(child)

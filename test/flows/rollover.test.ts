@@ -8,6 +8,7 @@ const short: Plan = {
   seed: 'npm test',
   rollovers: 6,
   maxMinutes: 4,
+  database: 'sqlite',
   speed: safeSpeed,
   servers: 2,
   verifierProcesses: 2,
@@ -18,20 +19,24 @@ const short: Plan = {
 }
 
 describe('F30 rollover in compressed time', () => {
-  it(`I7 I8 fails no verifier and no request while servers are killed and paused (seed ${short.seed})`, {
-    timeout: 300_000,
-  }, async () => {
-    const result = await run(short)
-    expect(result.violations).toEqual([])
-    expect(result.verifiers.failures).toEqual([])
-    expect(Object.keys(result.front.answers)).toEqual(['200'])
-    expect([result.load.refused, result.front.unanswered]).toEqual([{}, 0])
-    expect(result.faults).toMatchObject({ kills: 1, pauses: 1 })
-    expect(result.rollovers).toBeGreaterThanOrEqual(short.rollovers)
-    // Every kind of verifier has had something to do, and the recorder too.
-    expect(Object.values(result.verifiers.verified).filter((count) => count < 10)).toEqual([])
-    expect(result.snapshots).toBeGreaterThan(20)
-  })
+  it.each<Plan>([short, { ...short, database: 'postgres' }])(
+    'I7 I8 fails no verifier and no request while servers are killed and paused: $database (seed $seed)',
+    {
+      timeout: 300_000,
+    },
+    async (short) => {
+      const result = await run(short)
+      expect(result.violations).toEqual([])
+      expect(result.verifiers.failures).toEqual([])
+      expect(Object.keys(result.front.answers)).toEqual(['200'])
+      expect([result.load.refused, result.front.unanswered]).toEqual([{}, 0])
+      expect(result.faults).toMatchObject({ kills: 1, pauses: 1 })
+      expect(result.rollovers).toBeGreaterThanOrEqual(short.rollovers)
+      // Every kind of verifier has had something to do, and the recorder too.
+      expect(Object.values(result.verifiers.verified).filter((count) => count < 10)).toEqual([])
+      expect(result.snapshots).toBeGreaterThan(20)
+    },
+  )
 
   it('sees keys that sign too early, in the history and at a verifier that does not look again', {
     timeout: 300_000,

@@ -1,0 +1,63 @@
+/**
+ * Measures how soon other nodes on one PostgreSQL know of a token that was revoked and of a client that was disabled:
+ * `npm run nodes -- [--trials N] [--nodes N] [--seed S] [--deaf]`. Ends with 1 when anything was issued after a disable, or an
+ * answer was older than the bound.
+ */
+import { parseArgs } from 'node:util'
+import { recentMilliseconds } from '../src/store/postgres/horizon.ts'
+import { run } from './nodes/run.ts'
+import { endings, type TrialResult } from './nodes/trial.ts'
+
+const usage = 'npm run nodes -- [--trials N] [--nodes N] [--seed TEXT] [--deaf]'
+
+const { values } = parseArgs({
+  options: {
+    trials: { type: 'string', default: '500' },
+    nodes: { type: 'string', default: '2' },
+    seed: { type: 'string', default: String(Date.now()) },
+    deaf: { type: 'boolean', default: false },
+  },
+})
+
+function wholeNumber(text: string): number {
+  if (!/^[1-9][0-9]{0,4}$/.test(text)) throw new Error(`${text} is not a whole number above zero: ${usage}`)
+  return Number(text)
+}
+
+function describe(name: string, milliseconds: readonly number[]): string {
+  const sorted = milliseconds.toSorted((a, b) => a - b)
+  const at = (share: number): string =>
+    (sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? 0).toFixed(1)
+  return `  ${name.padEnd(24)} p50 ${at(0.5)}, p99 ${at(0.99)}, p99.9 ${at(0.999)}, at most ${at(1)} ms`
+}
+
+function report(results: readonly TrialResult[]): void {
+  for (const ending of endings) {
+    const own = results.filter((result) => result.ending === ending)
+    console.log(`${own.length} times ${ending}: from its answer to the last request that was answered as before`)
+    const of = (kind: 'introspect' | 'verify') => own.map((result) => result[kind])
+    console.log(describe('/introspect', of('introspect')))
+    console.log(describe('/verify', of('verify')))
+  }
+  const sum = (count: (result: TrialResult) => number): number => results.reduce((all, each) => all + count(each), 0)
+  const issued = sum(({ issuedAfter }) => issuedAfter)
+  const tooLate = results.filter(({ introspect, verify }) => Math.max(introspect, verify) >= recentMilliseconds).length
+  console.log(`${issued} tokens issued to requests that began after a disable was answered`)
+  console.log(`${tooLate} answers older than ${recentMilliseconds} ms, of ${sum(({ asked }) => asked)} requests`)
+  console.log(`${sum(({ others }) => others.length)} requests without an answer`)
+  if (issued > 0 || tooLate > 0) process.exitCode = 1
+}
+
+const plan = {
+  seed: values.seed,
+  trials: wholeNumber(values.trials),
+  nodes: wholeNumber(values.nodes),
+  deaf: values.deaf,
+}
+if (plan.nodes < 2) throw new Error(`one node has nobody to tell: ${usage}`)
+console.log(`seed ${plan.seed}; ${plan.nodes} nodes${plan.deaf ? ', which hear no notifications' : ''}`)
+report(
+  await run(plan, (done) => {
+    if (done % 100 === 0) console.log(`${done} trials`)
+  }),
+)

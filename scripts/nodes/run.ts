@@ -1,0 +1,100 @@
+/**
+ * How soon a node knows what was changed by another: nodes in processes of their own on one PostgreSQL, of which one, or the
+ * command line, ends a token or a client, while the others are asked about it all the time.
+ */
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { prepareApp } from '../../src/app.ts'
+import { parseSettings } from '../../src/config.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { openStoreAt } from '../../src/store/open-store.ts'
+import type { Store } from '../../src/store/store.ts'
+import { PostgresServer } from '../postgres-server.ts'
+import { createRandom, type Random } from '../rollover/random.ts'
+import { api } from '../torture/plan.ts'
+import { register } from '../torture/register.ts'
+import { Servers } from '../torture/servers.ts'
+import { endings, type TrialResult, type TrialStage, tryOnce } from './trial.ts'
+
+export interface NodesPlan {
+  readonly seed: string
+  /** Of each way to end something. */
+  readonly trials: number
+  readonly nodes: number
+  /** Whether connections on which nodes hear of changes are ended all the time. */
+  readonly deaf: boolean
+}
+
+const deafenMilliseconds = 150
+
+/** Runs all trials. @throws Error when a server does not start, or does not end well */
+export async function run(plan: NodesPlan, onTrial: (done: number) => void = () => {}): Promise<TrialResult[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-nodes-'))
+  const postgres = await PostgresServer.make()
+  const nodes: Servers[] = []
+  try {
+    await postgres.query('postgres', 'CREATE DATABASE nodes')
+    const env = { MAYFLY_DATABASE_URL: postgres.urlOf('nodes') }
+    const stage = await install(plan, folder, env, nodes)
+    const over = new AbortController()
+    const deafening = plan.deaf ? deafen(postgres, over.signal) : Promise.resolve()
+    const results = await runTrials(stage, plan, createRandom(plan.seed), onTrial)
+    over.abort()
+    await deafening
+    await stage.store.close()
+    await Promise.all(nodes.map((node) => node.stop()))
+    return results
+  } finally {
+    for (const node of nodes) node.end()
+    await postgres.destroy()
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+  }
+}
+
+async function install(
+  plan: NodesPlan,
+  folder: string,
+  env: Readonly<Record<string, string>>,
+  nodes: Servers[],
+): Promise<TrialStage & { readonly store: Store }> {
+  const settings = parseSettings(env, join(folder, '0'))
+  await (await prepareApp(settings, { log: silentLog })).close()
+  for (let i = 0; i < plan.nodes; i += 1) {
+    if (i > 0) cpSync(join(folder, '0/keys'), join(folder, `${i}/keys`), { recursive: true })
+    const node = new Servers(join(folder, String(i)), env)
+    nodes.push(node)
+    await node.start()
+  }
+  const store = await openStoreAt(settings, { create: false, examine: false })
+  await store.createResource(api, { scopes: ['read'] }, 'cli:rig')
+  const introspector = await register(store, 'service', [api])
+  return { store, introspector, urls: nodes.flatMap(({ urls }) => urls) }
+}
+
+async function runTrials(
+  stage: TrialStage,
+  { trials }: NodesPlan,
+  random: Random,
+  onTrial: (done: number) => void,
+): Promise<TrialResult[]> {
+  const results: TrialResult[] = []
+  for (const ending of random.shuffle(Array.from({ length: trials }, () => endings).flat())) {
+    results.push(await tryOnce(stage, `client-${results.length}`, ending, random))
+    onTrial(results.length)
+  }
+  return results
+}
+
+// A server that hears nothing looks by itself.
+async function deafen(postgres: PostgresServer, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await postgres.query(
+      'nodes',
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+       WHERE datname = 'nodes' AND pid <> pg_backend_pid() AND query LIKE '%clock_timestamp()%'`,
+    )
+    await pause(deafenMilliseconds)
+  }
+}
