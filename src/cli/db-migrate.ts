@@ -11,9 +11,8 @@ export const dbMigrate: Command = {
   async run(context) {
     const store = await context.openStore({ create: true })
     const { provisionKeys } = await import('../key/provision.ts')
-    const { systemClock } = await import('../lib/clock.ts')
     const timing = keyTimingOf(context.settings)
-    const provisioned = await provisionKeys(store, context.settings.masterKeyFile, timing, systemClock)
+    const provisioned = await provisionKeys(store, context.settings.masterKeyFile, timing, store.clock)
     return printObject({
       database: store.location,
       master_key_file: context.settings.masterKeyFile,

@@ -2,7 +2,6 @@
 import { readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { KeyMaterial } from '../key/key-store.ts'
-import type { RingMoment } from '../key/ring-clock.ts'
 import { formatTimestamp } from '../lib/clock.ts'
 import { formatSpan } from '../lib/duration.ts'
 import type { CommandContext } from './command.ts'
@@ -143,8 +142,14 @@ export async function checkKeys({ store, moment, timing }: RingView): Promise<re
   return [{ check: 'signing keys', status: 'ok', detail: `next rotation: ${next.join(', ')}` }]
 }
 
-/** Whether this machine's clock is behind what the database has seen. */
-export function checkClock({ now, wall }: RingMoment): readonly Finding[] {
+/** Whether this machine's clock is that of the database, and not behind what the database has seen. */
+export function checkClock({ store: { clock }, moment: { now, wall } }: RingView): readonly Finding[] {
+  if (clock.isOff) {
+    const off = formatSpan(Math.abs(clock.offsetMilliseconds) / 1000)
+    const way = clock.offsetMilliseconds > 0 ? 'ahead of' : 'behind'
+    const detail = `${off} ${way} the clock of the database, and a server here issues nothing until it is set right`
+    return [{ check: 'clock', status: 'fault', detail }]
+  }
   const behind = (now - wall) / 1000
   if (behind <= clockToleranceSeconds) {
     return [{ check: 'clock', status: 'ok', detail: 'not behind what the database has seen' }]

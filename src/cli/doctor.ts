@@ -30,7 +30,7 @@ export const doctor: Command = {
       ...(await checks.checkWitness(context, view)),
       ...(await checks.checkMaster(context, view.material)),
       ...(await checks.checkKeys(view)),
-      ...checks.checkClock(view.moment),
+      ...checks.checkClock(view),
       ...(await checks.checkIssuer(context, view)),
       ...(await checks.checkSecrets(context, view)),
       ...(await checkClients(context, view)),
@@ -49,7 +49,7 @@ export const doctor: Command = {
       await context.confirm(
         `Set the calendar of the keys from ${timestamp(now)} back to ${timestamp(wall)}, if that is the right time?`,
       )
-      const after = context.now()
+      const after = view.store.clock.nowMilliseconds()
       await view.store.resetCalendar(after, context.actor)
       return printList([{ before: timestamp(now), after: timestamp(after) }], ['before', 'after'], '')
     }

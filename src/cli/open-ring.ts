@@ -37,8 +37,7 @@ export async function viewRing(context: CommandContext): Promise<RingView> {
     )
   }
   const { RingClock } = await import('../key/ring-clock.ts')
-  const { systemClock } = await import('../lib/clock.ts')
-  const clock = new RingClock(systemClock, material.ringMark)
+  const clock = new RingClock(store.clock, material.ringMark)
   return { store, material, clock, moment: clock.moment(), timing: keyTimingOf(context.settings) }
 }
 

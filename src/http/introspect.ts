@@ -2,8 +2,9 @@ import type { SigningAlg } from '../key/signer.ts'
 import { introspectionType } from '../oauth/claims.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import type { Parameters } from '../oauth/parameters.ts'
+import type { RegistryView } from '../registry/registry.ts'
 import { type Introspection, introspect, signIntrospection } from '../token/introspect.ts'
-import type { TokenVerifier } from '../token/token-verifier.ts'
+import type { TokenVerifier, VerifyToken } from '../token/token-verifier.ts'
 import { prefers } from './accept.ts'
 import { authenticateCaller, type CallerEndpoint, noteUse, type RequestFacts, readClaim, spendProof } from './caller.ts'
 import { readForm } from './form.ts'
@@ -36,14 +37,17 @@ export async function answerIntrospection(
   const claim = readClaim(record, form, facts)
   await endpoint.limits.admit(record, facts)
   const isSigned = prefers(record.incoming.headers.accept, signedMediaType, 'application/json')
-  const { answer, jwt } = await endpoint.verifier.answer(async (view, verify) => {
+  const { verifier } = endpoint
+  const attempt = async (view: RegistryView, verify: VerifyToken) => {
     const { client } = await authenticateCaller(endpoint, claim, view, facts)
     const answer = introspect(await verify(requireToken(form), record), client)
     const audience = client.clientId
     const signer = isSigned ? view.ring.activeSigner(endpoint.signingAlg) : undefined
     const jwt = signer && (await signIntrospection(answer, { ...endpoint, audience, signer }))
     return { answer, jwt }
-  })
+  }
+  // What is signed must not be by a key that was revoked a moment ago.
+  const { answer, jwt } = await (isSigned ? verifier.decide(attempt) : verifier.answer(attempt))
   await spendProof(endpoint, facts)
   noteUse(endpoint, facts)
   endpoint.metrics.countCheck('introspect', outcomeOf(answer))
