@@ -24,21 +24,23 @@ export class Operator {
     while (!this.#stage.isOver()) {
       await pause(this.#random.between(300, 1_500))
       const client = this.#random.pick(this.#stage.clients)
-      if (this.#random.unit() < 0.6) await this.#disable(client)
-      else await this.#offboard(client)
+      const ended = this.#random.unit() < 0.6 ? await this.#disable(client) : await this.#offboard(client)
       await pause(this.#random.between(0, 400))
-      await this.#do('enable', client, () => this.#store.setClientStatus(client.clientId, 'active', by))
+      const enable = () => this.#store.setClientStatus(client.clientId, 'active', by)
+      // What may not have been disabled is enabled without a record.
+      await this.#do('enable', client, enable, ended)
     }
   }
 
-  async #disable(client: TortureClient): Promise<void> {
-    await this.#do('disable', client, () => this.#store.setClientStatus(client.clientId, 'disabled', by))
+  #disable(client: TortureClient): Promise<Admin['outcome']> {
+    return this.#do('disable', client, () => this.#store.setClientStatus(client.clientId, 'disabled', by))
   }
 
   // Its secrets are gone; the one that it has is brought back, so that it can go on when it is enabled.
-  async #offboard(client: TortureClient): Promise<void> {
-    await this.#do('offboard', client, () => this.#store.offboardClient(client.clientId, by))
+  async #offboard(client: TortureClient): Promise<Admin['outcome']> {
+    const outcome = await this.#do('offboard', client, () => this.#store.offboardClient(client.clientId, by))
     client.authorization = await this.#renew(client.clientId)
+    return outcome
   }
 
   // Until it is done: the database may be away for a while.
@@ -55,13 +57,19 @@ export class Operator {
     }
   }
 
-  async #do(kind: Admin['kind'], client: TortureClient, change: () => Promise<unknown>): Promise<void> {
+  async #do(
+    kind: Admin['kind'],
+    client: TortureClient,
+    change: () => Promise<unknown>,
+    ifDone: Admin['outcome'] = 'ok',
+  ): Promise<Admin['outcome']> {
     const start = this.#stage.now()
     const outcome = await change().then(
-      () => 'ok' as const,
+      () => ifDone,
       () => 'unknown' as const,
     )
     this.#stage.record({ kind, client: client.clientId, start, end: this.#stage.now(), outcome })
+    return outcome
   }
 }
 
