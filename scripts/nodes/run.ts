@@ -27,7 +27,7 @@ export interface NodesPlan {
   readonly deaf: boolean
 }
 
-const deafenMilliseconds = 150
+const deafenMilliseconds = 100
 
 /** Runs all trials. @throws Error when a server does not start, or does not end well */
 export async function run(plan: NodesPlan, onTrial: (done: number) => void = () => {}): Promise<TrialResult[]> {
@@ -92,8 +92,7 @@ async function deafen(postgres: PostgresServer, signal: AbortSignal): Promise<vo
   while (!signal.aborted) {
     await postgres.query(
       'nodes',
-      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-       WHERE datname = 'nodes' AND pid <> pg_backend_pid() AND query LIKE '%clock_timestamp()%'`,
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mayfly watch'`,
     )
     await pause(deafenMilliseconds)
   }

@@ -134,7 +134,7 @@ export class Database {
 
   /** Opens a connection that hears when something has changed. @throws whatever is in the way */
   async openWatch(onNotification: () => void): Promise<Watch> {
-    const client = new pg.Client(this.#options)
+    const client = new pg.Client({ ...this.#options, application_name: 'mayfly watch' })
     let isOpen = true
     for (const event of ['error', 'end'] as const) {
       client.on(event, () => {
