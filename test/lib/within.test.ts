@@ -17,6 +17,15 @@ describe('what is waited for', () => {
     expect(performance.now() - began).toBeGreaterThanOrEqual(19)
   })
 
+  it('is waited for once more after a pause, and once only', async () => {
+    const began = performance.now()
+    const waited = within(new Promise<never>(() => {}), 20, late)
+    const end = began + 200
+    while (performance.now() < end);
+    await expect(waited).rejects.toThrow('late')
+    expect(performance.now() - began).toBeGreaterThanOrEqual(219)
+  })
+
   it('counts when it is there before anybody could look, however late that was', async () => {
     const waited = within(stat('/'), 5, late)
     // The process does nothing for a while: the time is over when it goes on, and the answer is there.
