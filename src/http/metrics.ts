@@ -182,6 +182,8 @@ function addGauges(gauges: Gauges, registers: Registry[]): void {
   new Gauge({
     name: 'mayfly_clock_offset_seconds',
     help: 'How far the clock of this node is ahead of that of the database, as far as that is certain; beyond 2, either way, it issues nothing',
+    // All processes of a machine have one clock.
+    aggregator: 'average',
     registers,
     collect() {
       this.set(gauges.clockOffsetSeconds())
@@ -245,6 +247,7 @@ function addLinkGauges(gauges: Gauges, registers: Registry[]): void {
   new Gauge({
     name: 'mayfly_store_view_age_seconds',
     help: 'Time since this node last looked what other nodes have changed; beyond 0.2, each answer waits for a look of its own',
+    aggregator: 'max',
     registers,
     collect() {
       this.set(gauges.storeLink()?.viewAgeSeconds ?? Number.NaN)

@@ -15,6 +15,8 @@ async function snapshotOf(figures: Figures): Promise<MetricsSnapshot> {
   const { issued = 0, requests = [], backlog = 0, checks = 0, nextSeconds = 100 } = figures
   const metrics = new Metrics({
     secretChecks: () => checks,
+    clockOffsetSeconds: () => 0,
+    storeLink: () => undefined,
     storeBacklogBytes: () => backlog,
     keys: () => [
       { alg: 'ES256', state: 'active' },

@@ -224,6 +224,15 @@ describe('a store that changes something', () => {
     }
   })
 
+  it('I6 remembers nothing where a node has several processes: the next request may come to another of them', async () => {
+    const place = placeOf(await postgres().makeDatabase())
+    const store = await openStoreAt(place, { create: false, examine: false, processes: 2 })
+    onTestFinished(() => store.close())
+    await store.follow({ comparesClocks: true })
+    expect(await store.readSequences()).toEqual({ registry: 0, mark: 0 })
+    expect(store.recentSequences()).toBeUndefined()
+  })
+
   it('knows nothing of it when nobody can tell whether it happened', async () => {
     const direct = await postgres().makeDatabase()
     const { dropper, url } = await ReplyDropper.before(direct)

@@ -67,7 +67,7 @@ export async function openPostgresStore(url: Secret, options: PostgresStoreOptio
   }
   const connection = createConnection(database, clock, { events, guard, horizon })
   return {
-    ...createRegistryStore(connection, horizon),
+    ...createRegistryStore(connection, horizon, options.processes ?? 1),
     ...createResourceStore(connection),
     ...createClientStore(connection),
     ...createReplayStore(connection),
@@ -97,7 +97,7 @@ const selectHead = `SELECT ${registrySequence} AS sequence,
   (SELECT issuer FROM installation) AS issuer, (SELECT tokens_after FROM installation) AS "tokensAfter",
   (SELECT argon2id FROM client_secret WHERE argon2id IS NOT NULL LIMIT 1) AS argon2id, ${movedTo} AS "movedTo"`
 
-function createRegistryStore(connection: Connection, horizon: Horizon): RegistryStore {
+function createRegistryStore(connection: Connection, horizon: Horizon, processes: number): RegistryStore {
   const readHead = async (): Promise<RegistryHead> => {
     const [row] = await connection.read({ name: 'registry_head', text: selectHead })
     const { issuer = null, tokensAfter = null, argon2id = null, movedTo: other = null } = row ?? {}
@@ -115,7 +115,8 @@ function createRegistryStore(connection: Connection, horizon: Horizon): Registry
     readRegistryHead: readHead,
     readRegistrySequence: async () => (await horizon.read()).registry,
     readSequences: () => horizon.read(),
-    recentSequences: () => horizon.recent(),
+    // Whoever has ended something at this node may be sent to another process of it next, which must know.
+    recentSequences: () => (processes > 1 ? undefined : horizon.recent()),
   }
 }
 
