@@ -9,11 +9,13 @@
  *   the witness is told     an earlier state of the source is behind it from now on
  *   the target is opened    only by whoever has found the same id in the source
  */
+
 import { randomBytes } from 'node:crypto'
 import type { Actor } from '../../audit/event.ts'
 import type { Clock } from '../../lib/clock.ts'
+import type { Sequences } from '../../registry/registry-store.ts'
 import { StoreOpenError } from '../store.ts'
-import { covers, type Sequences } from '../witness.ts'
+import { covers } from '../witness.ts'
 import type { CopyChange, CopyKey, CopySource, CopyTarget, WholeTable } from './sides.ts'
 import { incomplete, isArriving, movedAway } from './state.ts'
 import { type CopyTable, keyOf, rowTables, tableNamed, wholeTables } from './tables.ts'

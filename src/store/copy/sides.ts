@@ -1,7 +1,8 @@
 /** What a copy needs of the place that it leaves and of the place that it arrives at: `copy.ts` says in which order. */
+
 import type { Actor } from '../../audit/event.ts'
+import type { Sequences } from '../../registry/registry-store.ts'
 import type { Store } from '../store.ts'
-import type { Sequences } from '../witness.ts'
 import type { CopyTable } from './tables.ts'
 
 /** A value of a column, the same for every database. */
