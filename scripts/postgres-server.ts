@@ -52,9 +52,14 @@ export class PostgresServer {
     return this.#embedded.start()
   }
 
+  /** The process whose children do the work, while it runs. */
+  get pid(): number {
+    return Number(readFileSync(join(this.#folder, 'postmaster.pid'), 'utf8').split('\n')[0])
+  }
+
   /** As `pg_ctl stop` does: by default what is under way is undone, with `immediate` nothing is written any more. */
   async stop(how: 'fast' | 'immediate' = 'fast'): Promise<void> {
-    const pid = Number(readFileSync(join(this.#folder, 'postmaster.pid'), 'utf8').split('\n')[0])
+    const { pid } = this
     const stopped = this.#embedded.stop()
     if (how === 'immediate') process.kill(pid, 'SIGQUIT')
     await stopped

@@ -1,17 +1,40 @@
 /** What the kernel has booked on a process: processor time, waiting for a processor, memory. Linux only. */
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 
 const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK']))
 
 /** Processor time of all threads of a process so far, microseconds (proc(5), /proc/PID/stat fields 14 and 15). */
 export function cpuMicroseconds(pid: number): number {
-  // The name in the second field may hold anything; what follows its last bracket does not.
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  return ticksOf(readStat(pid).slice(11, 13))
+}
+
+/** The same of a process, of its children, and of those of them that have ended. */
+export function familyMicroseconds(pid: number): number {
+  const children = readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name) && readParent(name) === String(pid))
+  const theirs = children.map((child) => ticksOf(readStat(child).slice(11, 13)))
+  return theirs.reduce((sum, each) => sum + each, ticksOf(readStat(pid).slice(11, 15)))
+}
+
+// The name in the second field may hold anything; what follows its last bracket does not.
+function readStat(pid: number | string): readonly string[] {
+  return readFileSync(`/proc/${pid}/stat`, 'latin1')
     .replace(/^.*\) /s, '')
     .split(' ')
-  return ((Number(fields[11]) + Number(fields[12])) / ticksPerSecond) * 1e6
+}
+
+// Whoever has just ended is nobody's child.
+function readParent(pid: string): string | undefined {
+  try {
+    return readStat(pid)[1]
+  } catch {
+    return undefined
+  }
+}
+
+function ticksOf(fields: readonly string[]): number {
+  return (fields.reduce((sum, field) => sum + Number(field), 0) / ticksPerSecond) * 1e6
 }
 
 /**

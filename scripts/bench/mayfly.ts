@@ -47,16 +47,18 @@ export function openRequest(more: Readonly<Record<string, string>>): LoadRequest
 
 export class Installation {
   readonly #stage: Stage
+  readonly #env: Readonly<Record<string, string>>
   readonly folder: string
 
-  private constructor(stage: Stage) {
+  private constructor(stage: Stage, env: Readonly<Record<string, string>>) {
     this.#stage = stage
+    this.#env = env
     this.folder = stage.folder()
   }
 
-  /** A database with keys and two resources. */
-  static async make(stage: Stage): Promise<Installation> {
-    const made = new Installation(stage)
+  /** A database with keys and two resources. `env`: settings of all its commands and servers. */
+  static async make(stage: Stage, env: Readonly<Record<string, string>> = {}): Promise<Installation> {
+    const made = new Installation(stage, env)
     await made.run('db', 'migrate')
     for (const [alg, uri] of Object.entries(apis)) {
       await made.run('resource', 'create', uri, '--scope', `${scope} invoices:write`, '--alg', alg)
@@ -68,7 +70,7 @@ export class Installation {
   async run(...args: string[]): Promise<Record<string, unknown>> {
     const { stdout } = await promisify(execFile)(process.execPath, [launcher, ...args, '--json'], {
       cwd: this.folder,
-      env: { ...process.env, MAYFLY_PORT: '0' },
+      env: { ...process.env, ...this.#env, MAYFLY_PORT: '0' },
       timeout: commandMilliseconds,
     })
     return JSON.parse(stdout) as Record<string, unknown>
@@ -119,7 +121,7 @@ export class Installation {
       args: [launcher, 'serve'],
       core,
       cwd: this.folder,
-      env: { MAYFLY_PORT: '0', ...env },
+      env: { MAYFLY_PORT: '0', ...this.#env, ...env },
     })
   }
 }

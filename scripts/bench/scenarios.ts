@@ -8,6 +8,7 @@ import { assertions, assertionsRs256, dpop, mtls } from './scenarios/proofs.ts'
 import { families, refresh } from './scenarios/refresh.ts'
 import { restart } from './scenarios/restart.ts'
 import { start } from './scenarios/start.ts'
+import { stores } from './scenarios/stores.ts'
 import { es256, jwks, metadata, rs256, rs256AllCores } from './scenarios/throughput.ts'
 
 /** Every scenario, in the order in which they run. */
@@ -29,5 +30,6 @@ export const scenarios: readonly Scenario[] = [
   restart,
   clients,
   families,
+  stores,
   memory,
 ]
