@@ -17,7 +17,7 @@ import {
 import { familyMicroseconds } from '../kernel.ts'
 import type { LoadGenerator, LoadRequest } from '../load.ts'
 import { apis, Installation, refreshForm, sendOnce } from '../mayfly.ts'
-import { atLeast, type Bench, type Cell, type Scenario } from '../scenario.ts'
+import type { Bench, Cell, Scenario } from '../scenario.ts'
 import type { Server } from '../stage.ts'
 import { median } from '../statistics.ts'
 
@@ -181,10 +181,12 @@ export const stores: Scenario = {
         outcomeOf(outcomes, nameOf(kind, one)).perSecond / outcomeOf(outcomes, nameOf(kind, other)).perSecond
       return {
         rows: kinds.flatMap((kind) => places.map((place) => toRow(kind, place, outcomes, measured(kind, place)))),
-        goals: kinds.map((kind) =>
-          atLeast(`two nodes no slower than one, ${kind}`, ratio(kind, 'PostgreSQL, two nodes', 'PostgreSQL'), 1),
-        ),
+        goals: [],
         notes: [
+          ...kinds.map((kind) => {
+            const times = ratio(kind, 'PostgreSQL, two nodes', 'PostgreSQL').toFixed(2)
+            return `${kind}: two nodes answer ${times} times as many requests a second as one.`
+          }),
           'Two nodes are asked by two generators with 32 connections each. All of it shares the cores of this machine, so requests a second say what the machine can do, and processor time what a node or a database with a core of its own could.',
           'Processor time of the database is that of all its processes, those that write and vacuum included.',
         ],
