@@ -6,7 +6,7 @@ import type { Copied, CopyOptions } from './copy/copy.ts'
 import type { BackupFile, CopySource, CopyTarget } from './copy/sides.ts'
 import { explainDatabase } from './postgres/location.ts'
 import type { WitnessOptions } from './sqlite/guard.ts'
-import { toOpenError } from './sqlite/open.ts'
+import { isSameFile, toOpenError } from './sqlite/open.ts'
 import { openSqliteStore } from './sqlite/sqlite-store.ts'
 import { type Restoring, type Store, type StoreEvents, StoreOpenError } from './store.ts'
 import { Witness, type WitnessRecord } from './witness.ts'
@@ -86,10 +86,16 @@ export async function moveStore({
   clock = systemClock,
   ...move
 }: Move): Promise<Copied> {
-  await examineSource(from, witnessFile, checkKeys)
+  // By its second name a file has a -wal of its own, which knows nothing of what lies in the other one.
+  if (isSameFile(from.databasePath, to.databasePath))
+    throw new StoreOpenError(`${to.databasePath} is ${from.databasePath} by another name: give --to an empty place`)
+  const doubt = await examineSource(from, witnessFile, checkKeys)
   const { copyStore } = await import('./copy/copy.ts')
   const source = await openCopySource(from, clock)
   try {
+    // Where an earlier run has fenced it, this one goes on: the new place may have told the witness more since.
+    const { state } = await source.readStanding()
+    if (doubt !== undefined && state?.state !== 'left') throw new StoreOpenError(doubt)
     const target = await openCopyTarget(to, clock)
     try {
       const witness = new Witness(witnessFile)
@@ -102,26 +108,21 @@ export async function moveStore({
   }
 }
 
-// As every start looks at it, but for one thing: where an earlier run has fenced it, this one goes on.
-async function examineSource(from: StorePlace, witnessFile: string, checkKeys: Move['checkKeys']): Promise<void> {
+// As every start looks at it. @returns why it may be an old copy
+async function examineSource(
+  from: StorePlace,
+  witnessFile: string,
+  checkKeys: Move['checkKeys'],
+): Promise<string | undefined> {
   const witness = { file: witnessFile, tolerant: true }
   const store = await openStoreAt(from, { create: false, examine: true, evenIfMoved: true, witness })
   try {
     const material = await store.readKeys()
     if (material === undefined) throw new StoreOpenError(`${store.location} has no keys yet: there is nothing to copy`)
     checkKeys(material)
-    if (store.doubt !== undefined && (await isHere(store))) throw new StoreOpenError(store.doubt)
+    return store.doubt
   } finally {
     await store.close()
-  }
-}
-
-async function isHere(store: Store): Promise<boolean> {
-  try {
-    await store.readRegistryHead()
-    return true
-  } catch {
-    return false
   }
 }
 

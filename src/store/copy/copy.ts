@@ -63,11 +63,11 @@ export async function copyStore(source: CopySource, target: CopyTarget, options:
   const { clock } = options
   const copyId = randomBytes(12).toString('hex')
   const at = clock.nowMilliseconds()
-  // The source first: whoever is in his last transaction there must not lose the target.
-  await source.begin({ copyId, storeId, other: target.location, at })
   let started = 0
   let moved: Moved
   try {
+    // The source first: whoever is in his last transaction there must not lose the target.
+    await source.begin({ copyId, storeId, other: target.location, at })
     await target.begin({ copyId, storeId, other: source.location, at })
     await copyRows(source, target, copyId, options)
     started = clock.monotonicMilliseconds()
@@ -192,7 +192,10 @@ async function open(
   eventId: string,
   { witness }: Pick<CopyOptions, 'witness'>,
 ): Promise<void> {
-  const { storeId = '', registry, mark } = await source.readStanding()
+  const { storeId = '', registry, mark, state } = await source.readStanding()
+  // Somebody may have brought the source back while this process was paused.
+  if (state?.state !== 'left' || state.eventId !== eventId)
+    throw new StoreOpenError(`${source.location} is no longer moved away: ${target.location} stays closed`)
   await witness(storeId, { registry, mark, file: source.readStamp() })
   await target.open(eventId)
 }

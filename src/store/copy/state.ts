@@ -26,6 +26,22 @@ export function requireHere(state: CopyState | undefined, location: string): voi
   if (state !== undefined && isArriving(state)) throw new StoreOpenError(incomplete(location, state))
 }
 
+/**
+ * What was written down counts only if it was all the time, and the fence only where it stands on every table: migrations make
+ * tables anew, without triggers.
+ *
+ * @throws StoreOpenError when the tables are not as they were when the copy was begun
+ */
+export function requireUnchanged(
+  { newer, hasTriggers }: { readonly newer: boolean; readonly hasTriggers: boolean },
+  location: string,
+): void {
+  if (hasTriggers && !newer) return
+  throw new StoreOpenError(
+    `the tables of ${location} were changed while it was copied: let migrations end, and run \`mayfly db copy\` again`,
+  )
+}
+
 /** @throws StoreOpenError unless a run of the command still has the place to itself */
 export function requireMine(
   state: CopyState | undefined,

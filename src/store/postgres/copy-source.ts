@@ -4,18 +4,22 @@ import { pause } from '../../lib/pause.ts'
 import type { Secret } from '../../lib/secret.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { CopyChange, CopyKey, CopyMark, CopyRow, CopySource, Standing } from '../copy/sides.ts'
-import { requireMine } from '../copy/state.ts'
+import { requireMine, requireUnchanged } from '../copy/state.ts'
 import { allTables, type CopyTable, parseKey, tableNamed } from '../copy/tables.ts'
 import { StoreOpenError } from '../store.ts'
 import { CopyConnection, failureBehind } from './copy-connection.ts'
 import { countRows, readByKeys, readRows } from './copy-rows.ts'
-import { createTriggers, dropTriggers, readCopyState } from './copy-state.ts'
+import { createTriggers, dropTriggers, hasAllTriggers, readCopyState } from './copy-state.ts'
 import { insertEvent, laterId, toEventValues } from './event-row.ts'
 import { readStanding } from './guard.ts'
+import { readState } from './migrate.ts'
 
 /** How often all tables are asked for, and for how long: whoever works waits meanwhile. */
 const mostLockAttempts = 60
 const lockMilliseconds = 400
+/** Now and then longer than `deadlock_timeout`, after which PostgreSQL ends an autovacuum that is in the way. */
+const patientLockMilliseconds = 1_500
+const patientEvery = 5
 const lockPauseMilliseconds = 150
 // `lock_not_available`, `deadlock_detected`.
 const inTheWay = /^(?:55P03|40P01)$/
@@ -78,9 +82,11 @@ export class PostgresCopySource implements CopySource {
   async takeChanges(copyId: string, limit: number): Promise<readonly CopyChange[]> {
     await this.#requireMine(copyId)
     const rows = await this.#connection.query(
+      // Whoever is overtaken after he has looked must not take what the later run needs.
       `DELETE FROM copy_change WHERE seq IN (SELECT seq FROM copy_change ORDER BY seq LIMIT $1)
+       AND EXISTS (SELECT FROM copy_state WHERE copy_id = $2 AND state = 'leaving')
        RETURNING table_name AS "table", key`,
-      [limit],
+      [limit, copyId],
     )
     return rows.map(({ table, key }) => ({
       table: table as string,
@@ -93,9 +99,8 @@ export class PostgresCopySource implements CopySource {
     for (let attempts = 1; !this.#isLocked; attempts += 1) {
       try {
         // Short: nobody who comes behind this may be held up for long, and whoever is in a circle with it goes first.
-        await this.#connection.script(
-          `BEGIN; SET LOCAL lock_timeout = ${lockMilliseconds}; LOCK TABLE ${names} IN EXCLUSIVE MODE`,
-        )
+        const wait = attempts % patientEvery === 0 ? patientLockMilliseconds : lockMilliseconds
+        await this.#connection.script(`BEGIN; SET LOCAL lock_timeout = ${wait}; LOCK TABLE ${names} IN EXCLUSIVE MODE`)
         this.#isLocked = true
       } catch (error) {
         await this.#connection.script('ROLLBACK')
@@ -104,6 +109,8 @@ export class PostgresCopySource implements CopySource {
       }
     }
     await this.#requireMine(copyId)
+    const { newer } = await readState(this.#connection.asSession())
+    requireUnchanged({ newer, hasTriggers: await hasAllTriggers(this.#connection) }, this.location)
   }
 
   async writeRecord(by: Actor, now: number, detail: Readonly<Record<string, string>>): Promise<string> {
@@ -136,13 +143,17 @@ export class PostgresCopySource implements CopySource {
   }
 
   async abandon(copyId: string): Promise<void> {
-    const gone = await this.#connection.query(
-      `DELETE FROM copy_state WHERE copy_id = $1 AND state IN ('leaving', 'abandoned') RETURNING 1`,
-      [copyId],
-    )
-    if (gone.length === 0) return
-    await this.#connection.script('DELETE FROM copy_change')
-    await dropTriggers(this.#connection)
+    const isMine = await this.#connection.transaction(async () => {
+      // A later run begins after this, with a list of its own.
+      await this.#connection.script('LOCK TABLE copy_state IN SHARE ROW EXCLUSIVE MODE')
+      const gone = await this.#connection.query(
+        `DELETE FROM copy_state WHERE copy_id = $1 AND state IN ('leaving', 'abandoned') RETURNING 1`,
+        [copyId],
+      )
+      if (gone.length > 0) await this.#connection.script('DELETE FROM copy_change')
+      return gone.length > 0
+    })
+    if (isMine) await dropTriggers(this.#connection)
   }
 
   readStamp(): number {

@@ -10,6 +10,9 @@ const selectState = `SELECT state, copy_id AS "copyId", store_id AS "storeId", o
 /** Where a store has gone, in a statement that reads: `NULL` where it is still here. */
 export const movedTo = `(SELECT other FROM copy_state WHERE state = 'left')`
 
+/** How long others may wait for a trigger to be taken away. */
+const dropMilliseconds = 200
+
 /** What PostgreSQL calls a write that comes too late. */
 const refused = 'MF001'
 
@@ -78,16 +81,32 @@ export async function createTriggers(connection: CopyConnection, { logs }: { rea
   if (logs) for (const table of rowTables) await connection.script(logOf(table))
 }
 
-/** Takes the triggers away, where nobody is in the way: they do nothing any more. */
+/** Whether nobody has taken a trigger away since both kinds were made. */
+export async function hasAllTriggers(connection: CopyConnection): Promise<boolean> {
+  const [row] = await connection.query(
+    `SELECT count(*) AS made FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
+     WHERE tgname IN ('copy_guard', 'copy_log') AND tgenabled <> 'D' AND relnamespace = current_schema()::regnamespace`,
+  )
+  return row?.made === allTables.length + rowTables.length
+}
+
+/** Takes the triggers away, where nobody is in the way: they do nothing any more. Those of a later run stay. */
 export async function dropTriggers(connection: CopyConnection): Promise<void> {
   try {
-    for (const { name } of allTables) {
-      await connection.script(
-        `DROP TRIGGER IF EXISTS copy_guard ON ${name}; DROP TRIGGER IF EXISTS copy_log ON ${name}`,
-      )
-    }
-    await connection.script('DROP FUNCTION IF EXISTS copy_guard(); DROP FUNCTION IF EXISTS copy_log()')
+    for (const { name } of allTables)
+      await drop(connection, `DROP TRIGGER IF EXISTS copy_guard ON ${name}; DROP TRIGGER IF EXISTS copy_log ON ${name}`)
+    await drop(connection, 'DROP FUNCTION IF EXISTS copy_guard(); DROP FUNCTION IF EXISTS copy_log()')
   } catch {
     // The next copy makes them anew.
   }
+}
+
+// Whoever reads a table for long, as a backup does, is in the way, and all others would wait behind this.
+function drop(connection: CopyConnection, statements: string): Promise<void> {
+  return connection.transaction(async () => {
+    await connection.script(
+      `SET LOCAL lock_timeout = ${dropMilliseconds}; LOCK TABLE copy_state IN SHARE ROW EXCLUSIVE MODE`,
+    )
+    if ((await readCopyState(connection)) === undefined) await connection.script(statements)
+  })
 }

@@ -32,7 +32,8 @@ export function readMigrationState(database: Database): Promise<MigrationState> 
   return database.lend(readState)
 }
 
-async function readState(session: Session): Promise<MigrationState> {
+/** The same, on a connection that is lent already. */
+export async function readState(session: Session): Promise<MigrationState> {
   const [tables] = await session.query({ text: countTables })
   const applied = tables?.ours === 0 ? [] : await readApplied(session)
   const known = readMigrationFiles({ migrationsFolder: folder })

@@ -3,12 +3,13 @@ import type { Actor, ChangeRecord } from '../../audit/event.ts'
 import { makeUlid, nextUlid, ulidMilliseconds } from '../../lib/id.ts'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { CopyChange, CopyKey, CopyMark, CopyRow, CopySource, Standing } from '../copy/sides.ts'
-import { requireMine } from '../copy/state.ts'
+import { requireMine, requireUnchanged } from '../copy/state.ts'
 import { type CopyTable, parseKey, tableNamed } from '../copy/tables.ts'
 import { StoreOpenError } from '../store.ts'
 import { countRows, readByKeys, readRows } from './copy-rows.ts'
-import { createChangeLog, createGuards, forgetCopy, readCopyState } from './copy-state.ts'
+import { createChangeLog, createGuards, forgetCopy, hasAllTriggers, readCopyState } from './copy-state.ts'
 import { readStanding } from './guard.ts'
+import { readMigrationState } from './migrate.ts'
 import { openDatabase, toOpenError } from './open.ts'
 import { StampReader, stampFile } from './stamp.ts'
 
@@ -76,15 +77,17 @@ export class SqliteCopySource implements CopySource {
   }
 
   takeChanges(copyId: string, limit: number): Promise<readonly CopyChange[]> {
+    // Whoever is overtaken after he has looked must not take what the later run needs.
     const take = this.#sqlite.prepare(
       `DELETE FROM copy_change WHERE seq IN (SELECT seq FROM copy_change ORDER BY seq LIMIT ?)
+       AND EXISTS (SELECT 1 FROM copy_state WHERE copy_id = ? AND state = 'leaving')
        RETURNING table_name AS "table", key`,
     )
     return this.#attempt(() => {
       this.#requireMine(copyId)
       const isIdle = this.#sqlite.prepare('SELECT 1 FROM copy_change LIMIT 1').get() === undefined
       // Whoever deletes nothing would wait for the write lock all the same.
-      const taken = isIdle ? [] : (take.all(limit) as { table: string; key: string }[])
+      const taken = isIdle ? [] : (take.all(limit, copyId) as { table: string; key: string }[])
       return taken.map(({ table, key }) => ({ table, key: parseKey(tableNamed(table), key) }))
     })
   }
@@ -93,6 +96,10 @@ export class SqliteCopySource implements CopySource {
     return this.#attempt(() => {
       this.#sqlite.exec('BEGIN IMMEDIATE')
       this.#requireMine(copyId)
+      requireUnchanged(
+        { ...readMigrationState(this.#sqlite), hasTriggers: hasAllTriggers(this.#sqlite) },
+        this.location,
+      )
     })
   }
 

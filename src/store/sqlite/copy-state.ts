@@ -61,12 +61,20 @@ function keyJson({ key }: CopyTable, operation: (typeof operations)[number]): st
   return `json_array(${values.join(', ')})`
 }
 
-export function dropTriggers(sqlite: Database.Database): void {
-  const names = sqlite
+/** Whether nobody has taken a trigger away since both kinds were made. */
+export function hasAllTriggers(sqlite: Database.Database): boolean {
+  return namesOfTriggers(sqlite).length === (allTables.length + rowTables.length) * operations.length + 1
+}
+
+function dropTriggers(sqlite: Database.Database): void {
+  for (const name of namesOfTriggers(sqlite)) sqlite.exec(`DROP TRIGGER ${name}`)
+}
+
+function namesOfTriggers(sqlite: Database.Database): readonly string[] {
+  return sqlite
     .prepare(`SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name GLOB 'copy_*'`)
     .pluck()
     .all() as string[]
-  for (const name of names) sqlite.exec(`DROP TRIGGER ${name}`)
 }
 
 /** Forgets a copy: the store lives where this is called. Only inside a transaction. */

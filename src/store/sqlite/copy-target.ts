@@ -64,8 +64,8 @@ export class SqliteCopyTarget implements CopyTarget {
     })
   }
 
-  arrive(copyId: string, eventId: string, whole: readonly WholeTable[]): Promise<void> {
-    return this.#write(copyId, () => {
+  async arrive(copyId: string, eventId: string, whole: readonly WholeTable[]): Promise<void> {
+    await this.#write(copyId, () => {
       // The guard of `installation` lets this transaction through.
       this.#sqlite.exec(`UPDATE copy_state SET state = 'filling'`)
       for (const { table, rows } of whole) {
@@ -77,6 +77,12 @@ export class SqliteCopyTarget implements CopyTarget {
         throw new StoreOpenError(`${broken.length} rows of the copy refer to rows that do not exist: nothing was moved`)
       stampFile(this.#sqlite)
       this.#sqlite.prepare(`UPDATE copy_state SET state = 'arrived', event_id = ?`).run(eventId)
+    })
+    // Before the witness is told how far the store has come: a main file without its stamp, left by a process that is killed
+    // before it closes this, would be taken for an old one beside the -wal of another.
+    await this.#attempt(() => {
+      const busy = this.#sqlite.pragma('wal_checkpoint(TRUNCATE)', { simple: true })
+      if (busy !== 0) throw new StoreOpenError(`${this.location} is read by somebody else: nothing was moved`)
     })
   }
 

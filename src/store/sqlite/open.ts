@@ -229,6 +229,12 @@ function damaged(path: string, cause?: unknown): StoreOpenError {
   )
 }
 
+/** Whether two names lead to one file. */
+export function isSameFile(a: string, b: string): boolean {
+  const [one, two] = [a, b].map((path) => statSync(path, { throwIfNoEntry: false }))
+  return one !== undefined && one.ino === two?.ino && one.dev === two.dev
+}
+
 /** Whether SQLite found a lock of another connection. */
 export function isBusy(error: unknown): boolean {
   return error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')

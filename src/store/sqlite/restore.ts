@@ -38,7 +38,7 @@ import {
   removeLeftovers,
 } from './backup-copy.ts'
 import { hasForeignWal, readStanding, type Standing } from './guard.ts'
-import { checkIdentity, inUse, isBusy, toOpenError } from './open.ts'
+import { checkIdentity, inUse, isBusy, isSameFile, toOpenError } from './open.ts'
 import { openSqliteStore } from './sqlite-store.ts'
 import { stampOffset } from './stamp.ts'
 
@@ -89,11 +89,6 @@ export function prepareRestore(
     present.sqlite?.close()
     throw toOpenError(error, place)
   }
-}
-
-function isSameFile(a: string, b: string): boolean {
-  const [one, two] = [a, b].map((path) => statSync(path, { throwIfNoEntry: false }))
-  return one !== undefined && one.ino === two?.ino && one.dev === two.dev
 }
 
 function openPresent(place: string): Omit<Present, 'isMixed'> {

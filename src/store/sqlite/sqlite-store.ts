@@ -157,9 +157,10 @@ function createRegistryStore(connection: Connection): RegistryStore {
   const readSequences = (): Sequences => selectSequences.get() ?? { registry: 0, mark: 0 }
 
   const readHead = (): RegistryHead => {
-    requirePresence()
-    // The sequence first: see `Read`.
+    // The sequence first: see `Read`. Where the store leaves between the two, it is an old one; the other way round it would be
+    // the last one that the place ever has, and this process would believe for good that the store is here.
     const sequence = connection.readSequence()
+    requirePresence()
     const { issuer, tokensAfter } = selectInstallation.get() ?? {}
     const importedCost = parseArgonHash(selectImported.get()?.argon2id ?? '')
     return {
