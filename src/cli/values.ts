@@ -104,5 +104,7 @@ export function shellWord(text: string): string {
 
 /** As JSON, shortened: nothing in it can move a terminal's cursor. */
 export function quote(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text)
+  // First of all: what is shortened may have lost the @ by which a password is known.
+  const shown = maskSecrets(text)
+  return JSON.stringify(shown.length > 80 ? `${shown.slice(0, 80)}…` : shown)
 }
