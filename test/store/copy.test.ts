@@ -1,58 +1,25 @@
 /** Moving a store from one place to another, whatever comes between. */
-import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { systemClock } from '../../src/lib/clock.ts'
 import { Secret } from '../../src/lib/secret.ts'
 import { type Copied, copyStore } from '../../src/store/copy/copy.ts'
 import type { CopySource, CopyTarget } from '../../src/store/copy/sides.ts'
 import { allTables } from '../../src/store/copy/tables.ts'
 import { moveStore, openStoreAt, type StorePlace } from '../../src/store/open-store.ts'
-import { PostgresCopySource } from '../../src/store/postgres/copy-source.ts'
-import { PostgresCopyTarget } from '../../src/store/postgres/copy-target.ts'
 import * as schema from '../../src/store/postgres/schema.ts'
-import { SqliteCopySource } from '../../src/store/sqlite/copy-source.ts'
-import { SqliteCopyTarget } from '../../src/store/sqlite/copy-target.ts'
 import { StoreOpenError } from '../../src/store/store.ts'
 import { readWitness } from '../../src/store/witness.ts'
 import { type Content, fillFile, readContent } from '../support/content.ts'
-import { makeInstallation } from '../support/installation.ts'
+import { isLive, sourceAt, targetAt, useWorlds, type World } from '../support/move.ts'
 import { connect, password, placeOf, usePostgres } from '../support/postgres.ts'
-import { temporaryFolder } from '../support/process.ts'
-import { createRandom, seed } from '../support/seed.ts'
+import { createRandom, repetitions, seed } from '../support/seed.ts'
 
 const postgres = usePostgres()
-let template = ''
-
-beforeAll(async () => {
-  const { mkdtempSync, rmSync } = await import('node:fs')
-  const { tmpdir } = await import('node:os')
-  template = mkdtempSync(join(tmpdir(), 'mayfly-copy-'))
-  await makeInstallation(template)
-  return () => rmSync(template, { recursive: true, force: true })
-})
-
-interface World {
-  readonly folder: string
-  readonly place: StorePlace
-  readonly witness: string
-  file(name: string): StorePlace
-  move(from: StorePlace, to: StorePlace): Promise<Copied>
-}
-
-function makeWorld(): World {
-  const folder = temporaryFolder()
-  cpSync(template, folder, { recursive: true })
-  const witness = join(folder, 'keys/master.key.witness')
-  return {
-    folder,
-    witness,
-    place: { databasePath: join(folder, 'data/mayfly.db') },
-    file: (name) => ({ databasePath: join(folder, name) }),
-    move: (from, to) => moveStore({ from, to, witnessFile: witness, actor: 'cli:test', checkKeys: () => undefined }),
-  }
-}
+const makeWorld = useWorlds()
+/** Kills at steps besides those that are always looked at; so many as there are steps for all of them. */
+const kills = repetitions('COPY_KILLS', 1)
 
 /** One with another store in it. */
 function makeStranger(): World {
@@ -81,40 +48,17 @@ function registryOf(content: Content): number {
   return Number(/\["value",(\d+)\]/.exec(content.sequence?.find((row) => row.includes('"registry"')) ?? '')?.[1])
 }
 
-/** Whether a server could serve what was copied from there. A place with tables and nothing in them holds none of it. */
-const isLive = async (place: StorePlace, witness: string): Promise<boolean> => {
-  try {
-    const store = await openStoreAt(place, { create: false, examine: true, witness: { file: witness } })
-    const material = await store.readKeys()
-    await store.close()
-    return material !== undefined
-  } catch (error) {
-    expect(error).toBeInstanceOf(StoreOpenError)
-    return false
-  }
-}
-
 const moves = async (place: StorePlace): Promise<number> => {
   const store = await openStoreAt(place, { create: false, examine: false })
   onTestFinished(() => store.close())
   return (await store.listAudit({ type: 'store.copied', limit: 100 })).length
 }
 
-async function sourceAt({ databasePath, postgresUrl }: StorePlace): Promise<CopySource> {
-  if (postgresUrl !== undefined) return PostgresCopySource.open(postgresUrl, databasePath)
-  return new SqliteCopySource(databasePath, Date.now())
-}
-
-async function targetAt({ databasePath, postgresUrl }: StorePlace): Promise<CopyTarget> {
-  if (postgresUrl !== undefined) return PostgresCopyTarget.open(postgresUrl, databasePath, Date.now())
-  return new SqliteCopyTarget(databasePath, Date.now())
-}
-
 class Killed extends Error {}
 
 /** Kills the process, as it were, at one of its calls to both sides: before it is made, or after; nothing that comes later happens. */
 class Killer {
-  calls = 0
+  readonly made: string[] = []
   readonly #at: number
   readonly #after: boolean
   #dead = false
@@ -134,15 +78,15 @@ class Killer {
         const value: unknown = Reflect.get(target, name)
         if (typeof value !== 'function' || name === 'close' || name === 'readStamp')
           return typeof value === 'function' ? value.bind(target) : value
-        return (...args: unknown[]) => this.#call(() => value.apply(target, args) as unknown)
+        return (...args: unknown[]) => this.#call(String(name), () => value.apply(target, args) as unknown)
       },
     })
   }
 
-  async #call(run: () => unknown): Promise<unknown> {
+  async #call(name: string, run: () => unknown): Promise<unknown> {
     if (this.#dead) throw new Killed()
-    this.calls += 1
-    if (this.calls !== this.#at) return run()
+    this.made.push(name)
+    if (this.made.length !== this.#at) return run()
     this.#dead = true
     if (this.#after) await run()
     throw new Killed()
@@ -175,13 +119,19 @@ function makeSmallWorld(): World {
   return world
 }
 
-/** The same, on PostgreSQL. */
-async function makeSmallWorldThere(): Promise<World> {
-  const world = makeSmallWorld()
+/** Makes the same on PostgreSQL, again and again. */
+async function prepareSmallWorldsThere(): Promise<() => Promise<World>> {
+  const first = makeSmallWorld()
   const place = await emptyDatabase()
-  await world.move(world.place, place)
-  return { ...world, place }
+  await first.move(first.place, place)
+  return async () => ({
+    ...makeWorld(first.folder),
+    place: placeOf(await postgres().cloneDatabase(place.postgresUrl?.reveal() ?? '')),
+  })
 }
+
+const migratedDatabase = async (): Promise<StorePlace> => placeOf(await postgres().makeDatabase())
+const newFile = async (world: World): Promise<StorePlace> => world.file('new.db')
 
 /** Kills a run, and runs it again. @returns what the second one had to do */
 async function expectOneHome(world: World, to: StorePlace, killer: Killer): Promise<Copied['how']> {
@@ -204,14 +154,16 @@ async function runBetween(
   target: CopyTarget,
   work: (round: number) => Promise<void>,
 ): Promise<number> {
-  let [rounds, isLocked] = [0, false]
+  let [calls, rounds, isLocked] = [0, 0, false]
   const busy = new Proxy(source, {
     get: (side, name) => {
       const value: unknown = Reflect.get(side, name)
       if (typeof value !== 'function') return value
       return async (...args: unknown[]) => {
         isLocked ||= name === 'lock'
-        if (!isLocked && (name === 'readRows' || name === 'takeChanges') && rounds < 40) await work(rounds++)
+        // Every other time, up to the last table.
+        if (!isLocked && (name === 'readRows' || name === 'takeChanges') && calls++ % 2 === 0 && rounds < 20)
+          await work(rounds++)
         return value.apply(side, args)
       }
     },
@@ -277,25 +229,29 @@ describe(`a store that moves (seed ${seed})`, () => {
     expect(sqlite.prepare(`SELECT name FROM sqlite_schema WHERE type = 'trigger'`).all()).toEqual([])
   })
 
-  for (const [kind, makeSource, makeTarget, last] of [
-    ['SQLite to PostgreSQL', makeSmallWorld, emptyDatabase, 10],
-    ['SQLite to SQLite', makeSmallWorld, async (world: World) => world.file('new.db'), 12],
-    ['PostgreSQL to SQLite', makeSmallWorldThere, async (world: World) => world.file('new.db'), 6],
+  for (const [kind, prepareSources, makeTarget] of [
+    ['SQLite to PostgreSQL', async () => async () => makeSmallWorld(), migratedDatabase],
+    ['SQLite to SQLite', async () => async () => makeSmallWorld(), newFile],
+    ['PostgreSQL to SQLite', prepareSmallWorldsThere, newFile],
   ] as const) {
     const sentence = `lives in one place after a kill at any step, and in the new one after the next run: ${kind}`
-    it(sentence, { timeout: 300_000 }, async () => {
+    it(sentence, { timeout: 600_000 }, async () => {
+      const makeSource = await prepareSources()
       const clean = await makeSource()
       const counter = new Killer(Number.POSITIVE_INFINITY, false)
       await runKilled(clean, await makeTarget(clean), counter)
       const random = createRandom(3)
-      const steps = Array.from({ length: counter.calls }, (_, i) => i + 1)
-      // The last steps are where it matters; of those before, some.
-      const chosen = steps.filter((step) => step > counter.calls - last || random.chance(0.06))
+      const steps = counter.made.map((name, i) => ({ name, step: i + 1 }))
+      // What was done before `leave`, or is done after it, is what is done after `arrive`, or before `tell`.
+      const isChosen = ({ name }: { name: string }) => /^(?:arrive|tell|open)$/.test(name)
+      const others = steps.filter((step) => !isChosen(step))
+      const drawn = others.map((step) => ({ step, at: random.next() })).toSorted((a, b) => a.at - b.at)
+      const chosen = [...steps.filter(isChosen), ...drawn.slice(0, kills).map(({ step }) => step)]
       const outcomes = new Set<string>()
-      for (const step of chosen) {
+      for (const { name, step } of chosen) {
         const world = await makeSource()
         // What comes after the last one is that the caller hears of it.
-        const killer = new Killer(step, step === counter.calls || random.chance(0.5))
+        const killer = new Killer(step, name === 'open' || random.chance(0.5))
         outcomes.add(await expectOneHome(world, await makeTarget(world), killer))
       }
       expect(outcomes).toEqual(new Set(['copied', 'resumed', 'already']))
@@ -330,7 +286,7 @@ describe(`a store that moves (seed ${seed})`, () => {
   it('brings what is changed while it is copied, by whomever, and removes what is gone', async () => {
     for (const from of ['sqlite', 'postgres'] as const) {
       const world = makeWorld()
-      fillFile(world.place.databasePath, createRandom(4), 200)
+      fillFile(world.place.databasePath, createRandom(4), 50)
       const start = from === 'sqlite' ? world.place : await emptyDatabase()
       if (from === 'postgres') await world.move(world.place, start)
       const other = await openStoreAt(start, { create: false, examine: false })
@@ -355,7 +311,7 @@ describe(`a store that moves (seed ${seed})`, () => {
       const rounds = await runBetween(source, target, work)
       const content = await readContent(to)
       expect(content).toEqual(await readContent(start))
-      expect(rounds).toBeGreaterThan(20)
+      expect(rounds).toBeGreaterThan(15)
       const added = Array.from({ length: rounds }, (_, round) => round).filter((round) => round % 3 !== 0)
       expect(content.resource?.filter((row) => row.includes('https://new-'))).toHaveLength(added.length)
       expect(content.client?.some((row) => row.includes(`"name ${rounds - 1}"`))).toBe(true)
@@ -410,7 +366,7 @@ describe(`a store that moves (seed ${seed})`, () => {
       [foreign, /is a database of another program/],
       [newer, /was written by a newer Mayfly/],
       [half, /is an incomplete copy of another database/],
-      [world.place, /is not empty/],
+      [world.place, /by another name/],
       [world.file('data'), /is not a file/],
       [
         {

@@ -64,6 +64,13 @@ export class TestPostgres {
     return this.urlOf(name)
   }
 
+  /** A database with the same in it, which nobody has open. @returns its URL */
+  async cloneDatabase(url: string): Promise<string> {
+    const name = `test_${++this.#made}`
+    await this.query('postgres', `CREATE DATABASE ${name} TEMPLATE ${url.split('/').at(-1)}`)
+    return this.urlOf(name)
+  }
+
   // Migrating takes longer than copying what is migrated.
   async #makeTemplate(): Promise<void> {
     await this.query('postgres', 'CREATE DATABASE migrated')
