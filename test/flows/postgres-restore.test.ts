@@ -10,6 +10,7 @@ import { prepareRestore } from '../../src/store/postgres/restore.ts'
 import { stageBackup } from '../../src/store/sqlite/staged-backup.ts'
 import type { Store } from '../../src/store/store.ts'
 import { AcknowledgedLog } from '../support/acknowledged.ts'
+import { beforeQuery, settledOrWaiting } from '../support/between.ts'
 import { fillFile, readContent } from '../support/content.ts'
 import { startLoad } from '../support/load.ts'
 import { connect, password, placeOf, usePostgres } from '../support/postgres.ts'
@@ -275,5 +276,32 @@ describe('a backup that is put back into PostgreSQL', { timeout: 120_000 }, () =
     await restoring.store.acceptAsPresent(restoring.known, 'cli:test')
     await expect(restoring.finish()).rejects.toThrow('is in use: stop all servers')
     expect((await withStore(world, (store) => store.findClient('leaver'))).value?.status).toBe('disabled')
+  })
+
+  it('is not mixed with what a node makes that starts in the middle, where there was nothing', async () => {
+    const world = await makeWorld(5)
+    await withStore(world, (store) => store.backup(world.backup))
+    const place = placeOf(await postgres().makeDatabase({ empty: true }))
+    if (place.postgresUrl === undefined) throw new Error('no PostgreSQL')
+    const stage = () => stageBackup(world.backup, systemClock)
+    const restoring = await prepareRestore({ url: place.postgresUrl, location: place.databasePath }, stage, systemClock)
+    const { storeId } = await restoring.store.acceptAsPresent(restoring.known, 'cli:test')
+    let node: Promise<Store> | undefined
+    const started = beforeQuery(/to_regclass/, async () => {
+      node = openStoreAt(place, { create: true, examine: false })
+      await settledOrWaiting(place, node)
+    })
+    // What was there is deleted before the rows of the backup are written; in between the node makes the store its own.
+    const claimed = beforeQuery(/^INSERT INTO installation/, async () => {
+      const client = await connect(place.postgresUrl?.reveal() ?? '')
+      await client
+        .query(`INSERT INTO installation (id, store_id, created_at) VALUES (1, 'of-the-node', 0)`)
+        .catch((error: Error) => expect(error.message).toContain('does not exist'))
+    })
+    await restoring.finish()
+    expect([started(), claimed()]).toEqual([true, true])
+    const store = await node
+    expect((await store?.readKeys())?.storeId).toBe(storeId)
+    await store?.close()
   })
 })

@@ -10,7 +10,7 @@ import { moveStore, openStoreAt, type StorePlace } from '../../src/store/open-st
 import { SqliteCopySource } from '../../src/store/sqlite/copy-source.ts'
 import type { Store } from '../../src/store/store.ts'
 import { Witness } from '../../src/store/witness.ts'
-import { beforeQuery, beforeRead } from '../support/between.ts'
+import { beforeQuery, beforeRead, settledOrWaiting } from '../support/between.ts'
 import { readContent } from '../support/content.ts'
 import { isLive, sourceAt, targetAt, useWorlds, type World } from '../support/move.ts'
 import { connect, placeOf, usePostgres } from '../support/postgres.ts'
@@ -53,23 +53,6 @@ async function change({ databasePath, postgresUrl }: StorePlace, statement: stri
 }
 
 const note = (key: string) => [{ kind: 'assertion', key: Buffer.from(key), expiresAt: Date.now() + 60_000 }] as const
-
-/** Waits until something is over, or waits for a lock of PostgreSQL. */
-async function settledOrWaiting(place: StorePlace, act: Promise<unknown>): Promise<'settled' | 'waiting'> {
-  const client = await connect(place.postgresUrl?.reveal() ?? '')
-  const settled = act.then(
-    () => 'settled' as const,
-    () => 'settled' as const,
-  )
-  for (;;) {
-    const { rows } = await client.query(
-      `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-    )
-    if (rows.length > 0) return 'waiting'
-    const tick = new Promise<undefined>((resolve) => setTimeout(resolve, 20, undefined))
-    if ((await Promise.race([settled, tick])) !== undefined) return 'settled'
-  }
-}
 
 describe('the readers of a store that leaves', () => {
   it('never take the last state of the old place for one of a store that is there, whenever it leaves', async () => {

@@ -2,6 +2,8 @@
 import Database from 'better-sqlite3'
 import pg from 'pg'
 import { onTestFinished } from 'vitest'
+import type { StorePlace } from '../../src/store/open-store.ts'
+import { connect } from './postgres.ts'
 
 /**
  * Has `act` happen once, before the first statement to PostgreSQL whose text matches.
@@ -51,4 +53,21 @@ export function beforeRead(pattern: RegExp, count: number, act: () => void): () 
   statement.all = patch(all)
   onTestFinished(() => void Object.assign(statement, { get, all }))
   return () => left < 0
+}
+
+/** Waits until something is over, or waits for a lock of PostgreSQL. */
+export async function settledOrWaiting(place: StorePlace, act: Promise<unknown>): Promise<'settled' | 'waiting'> {
+  const client = await connect(place.postgresUrl?.reveal() ?? '')
+  const settled = act.then(
+    () => 'settled' as const,
+    () => 'settled' as const,
+  )
+  for (;;) {
+    const { rows } = await client.query(
+      `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+    )
+    if (rows.length > 0) return 'waiting'
+    const tick = new Promise<undefined>((resolve) => setTimeout(resolve, 20, undefined))
+    if ((await Promise.race([settled, tick])) !== undefined) return 'settled'
+  }
 }

@@ -19,6 +19,7 @@ import { CopyConnection, failureBehind } from './copy-connection.ts'
 import { countRows, insertRows } from './copy-rows.ts'
 import { references } from './copy-target.ts'
 import { Database } from './database.ts'
+import { lockMigrations } from './fence.ts'
 import { explainDatabase } from './location.ts'
 import { applyPending, readMigrationState, requireOurs } from './migrate.ts'
 
@@ -179,10 +180,10 @@ class Restore implements Restoring {
   async #replace(aside: string, now: number): Promise<void> {
     const { connection, present } = this.#parts
     await requireNobodyElse(connection)
-    if (present.exists) await lockAll(connection)
-    const { storeId, registry, mark } = await readPresent(connection)
-    if (storeId !== present.storeId || registry !== present.registry || mark !== present.mark)
-      throw inUse(connection.location)
+    await lockAll(connection, present)
+    const { exists, storeId, registry, mark } = await readPresent(connection)
+    const isAsBefore = exists === present.exists && storeId === present.storeId
+    if (!isAsBefore || registry !== present.registry || mark !== present.mark) throw inUse(connection.location)
     if (present.exists) await moveAside(connection, aside)
     await applyPending(connection.asSession(), now)
     await connection.script(references('drop'))
@@ -208,9 +209,11 @@ class Restore implements Restoring {
   }
 }
 
-async function lockAll(connection: CopyConnection): Promise<void> {
+// Where there are no tables nobody shall make them meanwhile, as a node that starts does.
+async function lockAll(connection: CopyConnection, { exists }: Pick<Present, 'exists'>): Promise<void> {
+  const names = allTables.map(({ name }) => name).join(', ')
   try {
-    await connection.script(`LOCK TABLE ${allTables.map(({ name }) => name).join(', ')} IN ACCESS EXCLUSIVE MODE`)
+    await connection.script(exists ? `${lockMigrations}; LOCK TABLE ${names} IN ACCESS EXCLUSIVE MODE` : lockMigrations)
   } catch (error) {
     throw /^(?:55P03|40P01)$/.test(failureBehind(error)?.state ?? '') ? inUse(connection.location, error) : error
   }
