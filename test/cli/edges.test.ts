@@ -111,6 +111,15 @@ describe('a secret on the command line', () => {
     expect(pasted.code).toBe(1)
     expect(pasted.stderr).not.toContain(secret)
   })
+
+  it('is not told when it is the password of a URL in the wrong place, however long', async () => {
+    for (const length of [8, 60, 100]) {
+      const password = 'w0rd'.repeat(length / 4)
+      const { code, stderr } = await run(['client', 'show', `postgres://mayfly:${password}@db.example.test/mayfly`])
+      expect([code, stderr]).toEqual([1, expect.stringContaining('postgres://mayfly:***@db.example.test/mayfly')])
+      expect(stderr).not.toContain('w0rd')
+    }
+  })
 })
 
 describe('the database of a command', () => {
