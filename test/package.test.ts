@@ -1,51 +1,25 @@
 /** The published package: packed from a copy of the tree, installed into an empty project, used as its users do. */
 import { execFileSync, spawn } from 'node:child_process'
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join, normalize } from 'node:path'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { cleanEnvironment, type Finished, finish, root, serve } from './support/process.ts'
-import { copyTree, filesOfTheTree } from './support/tree.ts'
+import { npmEnvironment, type Packed, packTree, quickly, run } from './support/package.ts'
+import { type Finished, finish, root, serve } from './support/process.ts'
+import { filesOfTheTree } from './support/tree.ts'
 
 const api = 'https://api.example.com'
 const olderNode = 'mayfly needs Node.js 24 or newer, this is'
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-package-'))
 const project = join(folder, 'project')
 const installed = join(project, 'node_modules/mayfly')
-let packed: { filename: string; size: number; unpackedSize: number; files: { path: string; mode: number }[] }
-
-// npm hands its own settings down to what it runs; here it starts anew, with the Node that runs the tests.
-function environment(): NodeJS.ProcessEnv {
-  const entries = Object.entries(cleanEnvironment()).filter(
-    ([name]) => !/^(?:npm_(?:package|lifecycle|command|config_local_prefix)|INIT_CWD)/.test(name),
-  )
-  return { ...Object.fromEntries(entries), PATH: [dirname(process.execPath), process.env.PATH].join(delimiter) }
-}
-
-async function run(cwd: string, file: string, ...args: string[]): Promise<Finished> {
-  const ended = await finish(spawn(file, args, { cwd, env: environment() }))
-  if (ended.code !== 0) throw new Error(`${file} ${args.join(' ')} ended with ${ended.code}: ${ended.stderr}`)
-  return ended
-}
+let packed: Packed
 
 beforeAll(async () => {
-  const tree = copyTree(join(folder, 'tree'))
-  symlinkSync(join(root, 'node_modules'), join(tree, 'node_modules'))
-  const { stdout } = await run(tree, 'npm', 'pack', '--json', '--pack-destination', folder)
-  packed = (JSON.parse(stdout) as [typeof packed])[0]
+  packed = await packTree(folder)
   mkdirSync(project)
   writeFileSync(join(project, 'package.json'), '{ "private": true }\n')
-  const quickly = ['--prefer-offline', '--no-audit', '--no-fund', '--no-update-notifier']
   await run(project, 'npm', 'install', ...quickly, join(folder, packed.filename))
 }, 240_000)
 
@@ -128,7 +102,7 @@ describe('the installed package', { timeout: 120_000 }, () => {
     const before = tree(project)
     const elsewhere = join(folder, 'elsewhere')
     mkdirSync(elsewhere)
-    const env = { PATH: environment().PATH ?? '', HOME: elsewhere, TMPDIR: elsewhere }
+    const env = { PATH: npmEnvironment().PATH ?? '', HOME: elsewhere, TMPDIR: elsewhere }
     const server = await serve({ cwd: project, env, command: [join(project, 'node_modules/.bin/mayfly'), 'serve'] })
     await expect.poll(() => commandsIn(server.output()), { timeout: 30_000 }).toHaveLength(2)
     let printed = ''
@@ -150,7 +124,7 @@ describe('the installed package', { timeout: 120_000 }, () => {
     mkdirSync(empty)
     const launcher = join(installed, 'bin/mayfly.js')
     const ended = await finish(
-      spawn(process.execPath, [launcher, 'client', 'list'], { cwd: empty, env: environment() }),
+      spawn(process.execPath, [launcher, 'client', 'list'], { cwd: empty, env: npmEnvironment() }),
     )
     expect([ended.code, ended.stdout]).toEqual([1, ''])
     expect(ended.stderr).toContain('`npx mayfly serve` or `npx mayfly db migrate` makes one')
@@ -188,7 +162,7 @@ function commandsIn(output: string): readonly string[] {
 
 function launch(node: string, options: readonly string[]): Promise<Finished> {
   const args = [...options, join(installed, 'bin/mayfly.js'), 'serve']
-  return finish(spawn(node, args, { cwd: folder, env: environment() }))
+  return finish(spawn(node, args, { cwd: folder, env: npmEnvironment() }))
 }
 
 function expectSentence(ended: Finished, version: string): void {
