@@ -2,18 +2,33 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { Metrics } from '../src/http/metrics.ts'
 import { MetricsSum, workerStates } from '../src/http/metrics-sum.ts'
 import { routes } from '../src/http/request.ts'
 import { reasons } from '../src/oauth/errors.ts'
+import { outboundFailures } from '../src/outbound/outbound-error.ts'
 import { root } from './support/process.ts'
 import { readAlerts, type Selector, selectorsOf } from './support/rules.ts'
 import { startTestServer } from './support/server.ts'
+
+const connections = { inUse: 1, idle: 0, waiting: 0, limit: 10 }
+
+/** What a process on PostgreSQL measures besides. */
+const onPostgres = new Metrics({
+  secretChecks: () => 0,
+  clockOffsetSeconds: () => 0,
+  storeLink: () => ({ connections, viewAgeSeconds: 0 }),
+  storeBacklogBytes: () => 0,
+  keys: () => [],
+  keyTimes: () => [],
+})
 
 /** Names of samples as `/metrics` has them, those of the supervisor included. */
 async function exposedNames(): Promise<ReadonlySet<string>> {
   const { url } = await startTestServer()
   const texts = [
     await (await fetch(`${url}/metrics`)).text(),
+    await onPostgres.registry.metrics(),
     await new MetricsSum().write({ states: [...workerStates], restarts: 0 }),
   ]
   const suffixes: Readonly<Record<string, readonly string[]>> = { histogram: ['_bucket', '_sum', '_count'] }
@@ -31,8 +46,8 @@ const own = new Set(['up'])
 const knownValues: Readonly<Record<string, readonly string[]>> = {
   reason: reasons,
   route: routes,
-  state: workerStates,
-  outcome: ['fetched'],
+  state: [...workerStates, ...Object.keys(connections)],
+  outcome: ['fetched', ...outboundFailures],
 }
 
 const unknownNames = (selectors: readonly Selector[], names: ReadonlySet<string>): readonly string[] =>

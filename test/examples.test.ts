@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -60,8 +60,18 @@ const tokenScript: Example = {
   probe: ['sh', '-c', 'command -v curl && command -v sed'],
 }
 
-/** What other programs read; those for nginx are run by test/faults/nginx.test.ts and nginx-mtls.test.ts. */
-const configurations = ['mayfly.service', 'nginx.conf', 'nginx-mtls.conf', 'Caddyfile', 'traefik.yml']
+/** What other programs read, and what they run: tried in test/faults, and in alarms.test.ts and health-check.test.ts. */
+const configurations = [
+  'nginx.conf',
+  'nginx-mtls.conf',
+  'Caddyfile',
+  'traefik.yml',
+  'systemd/mayfly.service',
+  'systemd/mayfly.env',
+  'container/Containerfile',
+  'container/health.js',
+  'prometheus/mayfly.rules.yaml',
+]
 
 // `npm test` asks for nothing but npm, so what else an example needs may not be here; then this says which it leaves out.
 const isHere = ({ file, probe }: Example): boolean => {
@@ -152,7 +162,9 @@ describe('the examples', () => {
 
   it('are all told of in their README, and all of them are run or configure another program', () => {
     const readme = readFileSync(join(root, 'examples/README.md'), 'utf8')
-    const files = readdirSync(join(root, 'examples')).filter((file) => file !== 'README.md')
+    const files = readdirSync(join(root, 'examples'), { recursive: true, encoding: 'utf8' }).filter(
+      (file) => file !== 'README.md' && statSync(join(root, 'examples', file)).isFile(),
+    )
     const known = [...services, ...workloads, ...keyWorkloads, boundWorkload, boundService, tokenScript, keyScript].map(
       ({ file }) => file,
     )

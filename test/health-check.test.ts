@@ -12,13 +12,13 @@ function check(env: Readonly<Record<string, string>>): Promise<Finished> {
   return finish(spawn(process.execPath, [script], { env: cleanEnvironment(env) }))
 }
 
-it('ends with 0 for a server that is ready, below the path of its issuer, and over native TLS', async () => {
+it('ends with 0 for a server that is ready, whatever the path of its issuer, and over native TLS', async () => {
   const port = await freePort()
   const plain = { MAYFLY_PORT: String(port), MAYFLY_ISSUER: 'https://tokens.example.com/a/b' }
   const server = await serve({ cwd: temporaryFolder(), env: plain })
   expect(await check(plain)).toEqual({ code: 0, signal: null, stdout: '', stderr: '' })
-  expect((await check({ ...plain, MAYFLY_ISSUER: 'https://tokens.example.com' })).code).toBe(1)
   await server.end('SIGTERM')
+  expect((await check(plain)).code).toBe(1)
   const folder = temporaryFolder()
   const files = writeTlsFiles(folder, await makeServerIdentity(await makeAuthority()))
   const tls = { ...files, MAYFLY_PORT: String(port), MAYFLY_ISSUER: 'https://tokens.example.com' }

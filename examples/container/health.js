@@ -3,16 +3,11 @@
 import { get as getPlain } from 'node:http'
 import { get as getTls } from 'node:https'
 
-const { MAYFLY_ISSUER, MAYFLY_PORT, MAYFLY_TLS_CERT_FILE } = process.env
+const { MAYFLY_PORT, MAYFLY_TLS_CERT_FILE } = process.env
 const get = MAYFLY_TLS_CERT_FILE ? getTls : getPlain
-const prefix = MAYFLY_ISSUER ? new URL(MAYFLY_ISSUER).pathname.replace(/\/$/, '') : ''
-const options = {
-  host: '127.0.0.1',
-  port: MAYFLY_PORT || 8080,
-  path: `${prefix}/readyz`,
-  rejectUnauthorized: false,
-  timeout: 4_000,
-}
-get(options, ({ statusCode }) => process.exit(statusCode === 200 ? 0 : 1))
+const port = MAYFLY_PORT || 8080
+get({ host: '127.0.0.1', port, path: '/readyz', rejectUnauthorized: false, timeout: 4_000 }, ({ statusCode }) =>
+  process.exit(statusCode === 200 ? 0 : 1),
+)
   .on('timeout', () => process.exit(1))
   .on('error', () => process.exit(1))

@@ -69,21 +69,19 @@ async function start(volumes: readonly string[], env: Readonly<Record<string, st
 
 async function startReady(volumes: readonly string[], env?: Readonly<Record<string, string>>): Promise<Container> {
   const container = await start(volumes, env)
-  await expect.poll(() => statusOf(`${container.url}/readyz`), { timeout: 60_000 }).toBe(200)
+  // One worker that answers is not enough: until all of them serve, the end of one is the end of the start.
+  const log = async (): Promise<string> => (await podman('logs', container.name)).stdout
+  await expect.poll(log, { timeout: 60_000 }).toContain('mayfly listening on ')
+  expect((await request(`${container.url}/readyz`)).status).toBe(200)
   return container
 }
 
-const statusOf = (url: string): Promise<number> =>
-  request(url)
-    .then(({ status }) => status)
-    .catch(() => 0)
-
-/** The states of the processes of a user, by the letter that the kernel has for each. */
 function childrenOf(pid: number): readonly string[] {
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean)
   return children.filter((child) => existsSync(`/proc/${child}/stat`))
 }
 
+/** The letter that the kernel has for what a process does: `Z` is one that nobody has buried. */
 const stateOf = (pid: string): string => /\) ([A-Z]) /.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1] ?? ''
 
 describe('the image', { timeout: 240_000 }, () => {
@@ -157,7 +155,8 @@ describe('the container', { timeout: 240_000 }, () => {
     const [victim = ''] = childrenOf(pid)
     process.kill(Number(victim), 'SIGKILL')
     await expect.poll(() => childrenOf(pid).includes(victim), { timeout: 30_000 }).toBe(false)
-    await expect.poll(() => childrenOf(pid).length, { timeout: 30_000 }).toBe(2)
+    const served = async () => (await podman('logs', container.name)).stderr.match(/"message":"worker serves"/g)?.length
+    await expect.poll(served, { timeout: 30_000 }).toBe(3)
     expect(childrenOf(pid).map(stateOf)).not.toContain('Z')
     expect(await container.exec('node', health)).toMatchObject({ code: 0, stderr: '' })
     await podman.done('stop', '--time', '20', container.name)
