@@ -60,7 +60,7 @@ const tokenScript: Example = {
   probe: ['sh', '-c', 'command -v curl && command -v sed'],
 }
 
-/** What other programs read, and what they run: tried in test/faults, and in alarms.test.ts and health-check.test.ts. */
+/** What other programs read, and what they run: tried in test/faults and test/containers, and in alarms.test.ts and health-check.test.ts. */
 const configurations = [
   'nginx.conf',
   'nginx-mtls.conf',
