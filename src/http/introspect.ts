@@ -22,9 +22,9 @@ export interface IntrospectEndpoint extends CallerEndpoint {
 }
 
 /**
- * `POST /introspect`: a service asks about a token that it was shown. The answer is of this moment, or within the
- * bound of the store, in every process, and leaves no record: a service asks many times a second. A caller that may not know, and a token that is not active, get the
- * same bytes.
+ * `POST /introspect`: a service asks about a token that it was shown. The answer is of this moment, or within the bound of
+ * the store, in every process, and leaves no record: a service asks many times a second. A caller that may not know, and a
+ * token that is not active, get the same bytes.
  *
  * @see RFC 7662, RFC 9701
  */
@@ -47,7 +47,9 @@ export async function answerIntrospection(
     return { answer, jwt }
   }
   // What is signed must not be by a key that was revoked a moment ago.
-  const { answer, jwt } = await (isSigned ? verifier.decide(attempt) : verifier.answer(attempt))
+  const { answer, jwt } = await (isSigned
+    ? verifier.decide(attempt)
+    : verifier.answer(attempt, (reply) => reply.answer.active))
   await spendProof(endpoint, facts)
   noteUse(endpoint, facts)
   endpoint.metrics.countCheck('introspect', outcomeOf(answer))

@@ -49,10 +49,13 @@ export async function answerVerification(
 ): Promise<Response> {
   const demand = parseDemand(record.incoming.url ?? '')
   const presented = parseCredentials(record.incoming.headers.authorization)
-  const found = await endpoint.verifier.answer(async (view, verify) => {
-    requireIssuer(view, endpoint.issuer)
-    return verify(presented.token, record)
-  })
+  const found = await endpoint.verifier.answer(
+    async (view, verify) => {
+      requireIssuer(view, endpoint.issuer)
+      return verify(presented.token, record)
+    },
+    ({ active }) => active,
+  )
   if (!found.active) throw new OAuthError('token_inactive')
   requireCertificate(found.claims.cnf, facts.certificate)
   const proof = examineProof(endpoint, record, presented, found.claims)

@@ -115,11 +115,12 @@ export class TokenVerifier {
    * The same for an answer that nothing comes of but itself: tokens may be active by registry and marks as of a moment ago,
    * within the bound of the store. `attempt` may be made twice.
    *
+   * @param isYes tells what may go by memory: also a caller who may not know of an active token hears a no
    * @throws as `decide` does
    */
-  async answer<T>(attempt: Attempt<T>): Promise<T> {
+  async answer<T>(attempt: Attempt<T>, isYes: (answer: T) => boolean): Promise<T> {
     const memory = this.#recall()
-    const settled = memory === undefined ? undefined : await this.#answerFrom(memory, attempt)
+    const settled = memory === undefined ? undefined : await this.#answerFrom(memory, attempt, isYes)
     if (settled === undefined) return this.decide(attempt)
     return settled()
   }
@@ -133,18 +134,19 @@ export class TokenVerifier {
   }
 
   // What comes of it, or `undefined` when only a decision can tell.
-  async #answerFrom<T>({ view, asOf }: Memory, attempt: Attempt<T>): Promise<(() => T) | undefined> {
-    let isYes = true
+  async #answerFrom<T>(
+    { view, asOf }: Memory,
+    attempt: Attempt<T>,
+    isYes: (answer: T) => boolean,
+  ): Promise<(() => T) | undefined> {
     const verify: VerifyToken = async (token) => {
       const found = await this.#verify(token, view)
-      if (found.active) return found
-      if (found.forgedBy !== undefined) throw new Unsure()
-      isYes = false
+      if (!found.active && found.forgedBy !== undefined) throw new Unsure()
       return found
     }
     try {
       const value = await attempt(view, verify)
-      return isYes || (await this.#isStill(asOf)) ? () => value : undefined
+      return isYes(value) || (await this.#isStill(asOf)) ? () => value : undefined
     } catch (error) {
       if (error instanceof StoreUnavailable) throw error
       if (!(error instanceof OAuthError) || !(await this.#isStill(asOf))) return undefined

@@ -9,7 +9,7 @@ import { usePostgres } from '../support/postgres.ts'
 import { mayflyJson } from '../support/process.ts'
 import { ReplyDropper } from '../support/reply-dropper.ts'
 import { createRandom, repetitions, seed } from '../support/seed.ts'
-import { addClient, claimsOf, headerOf, type Reply, request, requestToken } from '../support/server.ts'
+import { addClient, api, claimsOf, headerOf, type Reply, request, requestToken } from '../support/server.ts'
 
 const postgres = usePostgres()
 const rounds = repetitions('REFRESH_ROUNDS', 8)
@@ -142,5 +142,19 @@ describe('F32 a node that was paused', () => {
     }
     expect((await fetch(`${one.url}/readyz`)).status).toBe(200)
     expect((await fetch(`${two.url}/readyz`)).status).toBe(200)
+  })
+})
+
+describe('a caller that was given the right to ask about tokens, at another node', () => {
+  it('IN-02 IN-05 hears of an active one at the next request', async () => {
+    const { nodes, two } = await startFleet(postgres())
+    const { accessToken } = await nodes[0].begin()
+    for (let round = 1; round <= 5; round += 1) {
+      await two.store.updateClient('service', { introspects: [] }, 'cli:test')
+      // Until it goes by memory of that.
+      while (await nodes[0].isActive(accessToken)) await pause(5)
+      await two.store.updateClient('service', { introspects: [api] }, 'cli:test')
+      expect(await nodes[0].isActive(accessToken), `round ${round}`).toBe(true)
+    }
   })
 })

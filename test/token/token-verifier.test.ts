@@ -7,16 +7,19 @@ import { Registry } from '../../src/registry/registry.ts'
 import type { Sequences } from '../../src/registry/registry-store.ts'
 import type { Store } from '../../src/store/store.ts'
 import { ForgeryAlarm } from '../../src/token/forgery-alarm.ts'
+import { introspect } from '../../src/token/introspect.ts'
 import type { Fence } from '../../src/token/issue.ts'
 import { MarkSet } from '../../src/token/marks.ts'
 import { TokenVerifier, type Verification } from '../../src/token/token-verifier.ts'
 import { startTestIssuer } from '../support/issuer.ts'
 import { claimsOf } from '../support/jwt.ts'
-import { addClient } from '../support/registry.ts'
+import { addClient, api } from '../support/registry.ts'
 import { defaultTiming } from '../support/ring.ts'
 
 const origin = { requestId: 'req_1', address: '192.0.2.1' } as const
 const by = 'cli:test'
+
+const isActive = ({ active }: Verification): boolean => active
 
 async function start() {
   const { clock, store, ring, opener, tokens, order, fence } = await startTestIssuer()
@@ -44,7 +47,7 @@ async function start() {
     if (issued === undefined) throw new Error('no token')
     return issued.accessToken
   }
-  const ask = (token: string): Promise<Verification> => verifier.answer((_, verify) => verify(token, origin))
+  const ask = (token: string): Promise<Verification> => verifier.answer((_, verify) => verify(token, origin), isActive)
   const revoke = (token: string) => {
     const jti = String(claimsOf(token).jti)
     const expiresAt = clock.nowMilliseconds() + 300_000
@@ -172,11 +175,11 @@ describe('an answer about a token', () => {
     await ask(await issue())
     await remember()
     const seen: number[] = []
-    const refuse = (): Promise<never> =>
+    const refuse = (): Promise<Verification> =>
       verifier.answer(async (view) => {
         seen.push(view.sequence)
         throw new OAuthError('client_unknown')
-      })
+      }, isActive)
     const both = looks.both
     await expect(refuse()).rejects.toMatchObject({ reason: 'client_unknown' })
     expect([seen.length, looks.both]).toEqual([1, both + 1])
@@ -191,8 +194,32 @@ describe('an answer about a token', () => {
     await ask(await issue())
     await remember()
     await addClient(store, 'late')
-    const found = await verifier.answer(async (view) => (await view.findClient('late')).client?.clientId)
-    expect(found).toBe('late')
+    const found = await verifier.answer(
+      async (view) => (await view.findClient('late')).client,
+      (client) => client !== undefined,
+    )
+    expect(found?.clientId).toBe('late')
+  })
+
+  it('IN-02 is no to a caller who may not know only after a look: it may have been allowed to a moment ago', async () => {
+    const { issue, ask, remember, verifier, store } = await start()
+    await addClient(store, 'service', { introspects: [] })
+    const token = await issue()
+    await ask(token)
+    const introspects = () =>
+      verifier.answer(
+        async (view, verify) => {
+          const found = await verify(token, origin)
+          const { client } = await view.findClient('service')
+          if (!found.active || client === undefined) throw new Error('both are there')
+          return introspect(found, client).active
+        },
+        (active) => active,
+      )
+    await remember()
+    expect(await introspects()).toBe(false)
+    await store.updateClient('service', { introspects: [api] }, by)
+    expect(await introspects()).toBe(true)
   })
 
   it('I23 is none when the store cannot be asked, but for a yes that it remembers', async () => {
