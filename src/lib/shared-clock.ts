@@ -6,7 +6,8 @@
  * used in its place, from the very moment that our own was set wrong, and whoever issues tokens stops until it is right.
  *
  * An answer takes its time, and nobody knows when in between the store looked at its clock. So much is left in doubt, in
- * favour of our own.
+ * favour of our own. Of two answers that agree the finer one goes on to count: a process that was paused for an hour while it
+ * asked would else believe a clock that is half an hour off.
  */
 import type { Clock } from './clock.ts'
 
@@ -36,7 +37,8 @@ export class SharedClock implements Clock {
   /** Takes what the store's clock showed, between two moments of our monotonic clock. Milliseconds. */
   note(at: number, startedAt: number, endedAt: number): void {
     const doubt = (endedAt - startedAt) / 2
-    this.#told = { at, monotonic: startedAt + doubt, doubt }
+    const told = { at, monotonic: startedAt + doubt, doubt }
+    if (this.#told === undefined || !isFiner(this.#told, told)) this.#told = told
     if (this.isOff === this.#wasOff) return
     this.#wasOff = !this.#wasOff
     this.#onTurn?.(this.#wasOff ? this.offsetMilliseconds : undefined)
@@ -65,4 +67,10 @@ export class SharedClock implements Clock {
   #expected({ at, monotonic }: Told): number {
     return at + this.#own.monotonicMilliseconds() - monotonic
   }
+}
+
+// Monotonic time of two machines goes apart by less than anybody counts here, until they do not agree.
+function isFiner(before: Told, told: Told): boolean {
+  const apart = Math.abs(before.at + told.monotonic - before.monotonic - told.at)
+  return before.doubt < told.doubt && apart <= before.doubt + told.doubt
 }

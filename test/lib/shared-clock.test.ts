@@ -85,6 +85,26 @@ describe('a clock that is held against the store', () => {
     expect(clock.offsetMilliseconds).toBe(2_001)
   })
 
+  it.each([90, -90])('is not believed by who was paused for an hour while he asked: %d s off', (seconds) => {
+    const { own, clock, ask, step } = start()
+    ask(2)
+    step(seconds)
+    ask(3_600_000)
+    expect([clock.nowMilliseconds(), clock.isOff]).toEqual([own.nowMilliseconds() - seconds * 1000, true])
+  })
+
+  it('is held against the coarser answer where the finer one cannot be right any more: the store’s clock was set, or we slept', () => {
+    const { own, clock, ask, step } = start()
+    ask(2)
+    // Sleep that monotonic time has not counted.
+    own.step(3600)
+    ask(200)
+    expect([clock.nowMilliseconds(), clock.isOff]).toEqual([own.nowMilliseconds(), false])
+    step(90)
+    ask(200)
+    expect(clock.isOff).toBe(true)
+  })
+
   it('shows whole milliseconds, whatever the store has shown', () => {
     const { own, clock } = start()
     clock.note(noon + 90_000.7, 0, 0)
