@@ -108,7 +108,8 @@ function createContext(command: Command, options: OptionValues, opened: Store[])
     actor: actorName(),
     program,
     note,
-    now: () => systemClock.nowMilliseconds(),
+    // What a command dates or judges, servers on other machines go by.
+    now: () => (opened[0]?.clock ?? systemClock).nowMilliseconds(),
     readStdin: () => readStdin(),
     confirm: (question) => confirm(question, command.destroys === true && options.yes !== true),
     openStore: async ({ create } = { create: false }) => {

@@ -43,7 +43,7 @@ export interface CommandContext {
   confirm(question: string): Promise<void>
   /** Whatever is on stdin, at most 64 KiB. @throws UsageError above that */
   readStdin(): Promise<string>
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch, by the clock of the store once it is open. */
   now(): number
   /** A line for people, on stderr. */
   note(line: string): void

@@ -3,9 +3,11 @@ import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/lib/clock.ts'
 import type { Log } from '../../src/lib/log.ts'
 import { pause } from '../../src/lib/pause.ts'
+import { recentMilliseconds } from '../../src/store/postgres/horizon.ts'
 import { startFleet } from '../support/fleet.ts'
 import { OffsetClock } from '../support/offset-clock.ts'
 import { usePostgres } from '../support/postgres.ts'
+import { mayflyJson } from '../support/process.ts'
 import { claimsOf, request, requestToken, type TestServerOptions } from '../support/server.ts'
 
 const postgres = usePostgres()
@@ -121,4 +123,21 @@ describe('F15 a node whose clock is 90 s off that of the database', () => {
     const mark = (await one.store.readKeys())?.ringMark
     expect(Number(mark?.highWater) - systemClock.nowMilliseconds()).toBeLessThan(5_000)
   })
+})
+
+describe('F15 a command on a machine whose clock is an hour ahead', () => {
+  it('dates and judges by the time of the database: a token that lives can be ended, a secret lives as long as was said', async () => {
+    const { url, two, nodes } = await startFleet(postgres())
+    const { accessToken } = await nodes[1].begin()
+    const ahead = 'const%20now=Date.now;Date.now=()=>now()+36e5'
+    const env = { MAYFLY_DATABASE_URL: url, NODE_OPTIONS: `--import=data:text/javascript,${ahead}` }
+    const run = (...args: string[]) => mayflyJson(args, { cwd: two.folder, env })
+    expect(await run('token', 'inspect', accessToken)).toMatchObject({ active: true })
+    expect(await run('token', 'revoke', String(claimsOf(accessToken).jti))).toMatchObject({ revoked: true })
+    await pause(recentMilliseconds)
+    expect(await nodes[1].isActive(accessToken)).toBe(false)
+    const made = await run('secret', 'create', 'billing', '--expires-in', '1h')
+    const left = Date.parse(String(made.expires_at)) - systemClock.nowMilliseconds()
+    expect(Math.abs(left - 3_600_000)).toBeLessThan(60_000)
+  }, 60_000)
 })
