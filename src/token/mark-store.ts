@@ -19,7 +19,7 @@ export const maxMarksPerClient = 1_000
 /** No setting lets a token live longer, its verifiers' clocks and ours apart included. */
 export const longestTokenLifeMilliseconds = (24 * 60 + 10) * 60_000
 
-/** How far apart the clocks of those may be who issue tokens on one store. */
+/** How far the clock of whoever issues tokens may be from the store's; so two of them may be twice as far apart. */
 export const nodeSkewMilliseconds = 2_000
 
 /**

@@ -111,7 +111,7 @@ export function findOutside(
   now: number,
 ): 'expired' | 'not_yet_valid' | undefined {
   if (exp * 1000 <= now) return 'expired'
-  return nbf * 1000 > now + nodeSkewMilliseconds ? 'not_yet_valid' : undefined
+  return nbf * 1000 > now + 2 * nodeSkewMilliseconds ? 'not_yet_valid' : undefined
 }
 
 /** Whether a fault means that somebody else signs with our key, or that records were lost. */
