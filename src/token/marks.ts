@@ -5,6 +5,7 @@
  * As many are kept as the store keeps: a thousand a client, and each only until what it ends would be dead by itself.
  */
 import type { Clock } from '../lib/clock.ts'
+import { StoreUnavailable } from '../lib/store-error.ts'
 import type { AccessTokenClaims } from '../oauth/claims.ts'
 import type { Mark, MarkStore } from './mark-store.ts'
 
@@ -42,7 +43,7 @@ export class MarkSet {
   /** Brings the marks up to date. @throws StoreUnavailable */
   async refresh(): Promise<void> {
     const sequence = await this.#store.readMarkSequence()
-    if (sequence > this.#sequence) await this.#readOn()
+    if (sequence > this.#sequence) await this.#readOn(sequence)
     // A counter that went back is another database: nothing that was read of the last one counts.
     else if (sequence < this.#sequence) await this.#readAnew()
     this.#dropDead()
@@ -60,8 +61,13 @@ export class MarkSet {
     return sid !== undefined && this.#expiries.family.has(sid) ? 'family' : undefined
   }
 
-  async #readOn(): Promise<void> {
-    const { sequence, marks } = await this.#store.readMarks(this.#sequence)
+  async #readOn(until: number): Promise<void> {
+    const after = this.#sequence
+    const { sequence, marks } = await this.#store.readMarks(after)
+    // They came from a place that is not as far as the one that told the counter: what it lacks may be what is asked for.
+    if (sequence < until) throw new StoreUnavailable('marks are behind their counter')
+    // Somebody else found that the counter had gone back, and has read less than what these follow on.
+    if (this.#sequence < after) return this.#readAnew()
     for (const { kind, id, expiresAt } of marks) this.#expiries[kind].set(id, expiresAt)
     this.#sequence = Math.max(this.#sequence, sequence)
   }

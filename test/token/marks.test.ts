@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { StoreUnavailable } from '../../src/lib/store-error.ts'
 import type { Mark, MarkDelta } from '../../src/token/mark-store.ts'
 import { MarkSet, markGraceMilliseconds } from '../../src/token/marks.ts'
 import { startTestIssuer } from '../support/issuer.ts'
@@ -30,6 +31,41 @@ function toyStore() {
 }
 
 describe('the marks in memory', () => {
+  it('I6 are not taken from a replica that is behind the counter, nor kept when another look found an older database', async () => {
+    const store = toyStore()
+    let answer: (() => Promise<MarkDelta>) | undefined
+    let counter: number | undefined
+    const readMarks = (after: number) => answer?.() ?? store.readMarks(after)
+    const readMarkSequence = async () => counter ?? (await store.readMarkSequence())
+    const marks = new MarkSet({ readMarks, readMarkSequence }, new ManualClock(0))
+    for (const id of ['a', 'b', 'c']) store.add({ kind: 'jti', id, expiresAt: minute })
+    await marks.refresh()
+
+    counter = 4
+    await expect(marks.refresh()).rejects.toBeInstanceOf(StoreUnavailable)
+    expect([marks.isAt(3), marks.isAt(4)]).toEqual([true, false])
+
+    // One has begun to read what follows on `c`; the database goes back to `a`, and the answer comes after two more.
+    const late = Promise.withResolvers<MarkDelta>()
+    const isAsked = Promise.withResolvers<void>()
+    answer = () => {
+      isAsked.resolve()
+      return late.promise
+    }
+    const reading = marks.refresh()
+    await isAsked.promise
+    answer = undefined
+    counter = undefined
+    store.rewind(1)
+    await marks.refresh()
+    expect(marks.isAt(1)).toBe(true)
+    for (const id of ['d', 'e', 'f']) store.add({ kind: 'jti', id, expiresAt: minute })
+    late.resolve({ sequence: 4, marks: [{ kind: 'jti', id: 'f', expiresAt: minute }] })
+    await reading
+    await marks.refresh()
+    for (const id of ['a', 'd', 'e', 'f']) expect([id, marks.ends({ jti: id })]).toEqual([id, 'jti'])
+  })
+
   it('I6 are as the store has them after each look, which reads only what is new', async () => {
     const store = toyStore()
     const marks = new MarkSet(store, new ManualClock(0))
