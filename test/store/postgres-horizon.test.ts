@@ -1,4 +1,6 @@
 /** How far a node knows what others have done: looks, their age, and hints. */
+import { chmodSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { Secret } from '../../src/lib/secret.ts'
 import { SharedClock } from '../../src/lib/shared-clock.ts'
@@ -87,10 +89,13 @@ describe('what was so a moment ago', () => {
   })
 
   it('is forgotten when this process changes something, and a look that was under way then is not kept', async () => {
-    const { horizon, dropper } = await start()
+    const { horizon, dropper, stopwatch } = await start()
     await horizon.read()
     horizon.forget()
     expect(horizon.recent()).toBeUndefined()
+    // Whoever watches it must not lose sight of a database that is away as soon as somebody tries to change something.
+    stopwatch.advance(3)
+    expect(horizon.ageSeconds).toBeCloseTo(3)
     dropper.hold()
     const read = horizon.read()
     await wait(20)
@@ -186,6 +191,40 @@ describe('a server that follows', () => {
     await horizon.compareClocks()
     expect(clock.isOff).toBe(true)
     expect(Math.abs(clock.offsetMilliseconds - 90_000)).toBeLessThan(10_000)
+  })
+})
+
+describe('a server that comes back as a replica of the one that has taken its place', () => {
+  it('F21 I6 is not believed, however often it is asked, and is when it is the primary again', {
+    timeout: 60_000,
+  }, async () => {
+    const { direct, horizon, stopwatch } = await start()
+    const name = new URL(direct).pathname.slice(1)
+    const [row] = await postgres().query(name, 'SHOW data_directory')
+    const signal = join(String(row?.data_directory), 'standby.signal')
+    expect(await horizon.read()).toEqual({ registry: 0, mark: 0 })
+    await postgres().stop()
+    writeFileSync(signal, '')
+    chmodSync(signal, 0o666)
+    // Resolves when it takes writes.
+    const promoted = postgres().start()
+    const isUp = () =>
+      postgres()
+        .query(name, 'SELECT 1')
+        .then(
+          () => true,
+          () => false,
+        )
+    await until(isUp)
+    stopwatch.advance(10)
+    try {
+      for (const _ of [1, 2]) await expect(horizon.read()).rejects.toThrow('the database is a replica')
+      expect(horizon.recent()).toBeUndefined()
+    } finally {
+      await postgres().query(name, 'SELECT pg_promote()')
+      await promoted
+    }
+    expect(await horizon.read()).toEqual({ registry: 0, mark: 0 })
   })
 })
 

@@ -40,7 +40,7 @@ const look: Statement = {
   name: 'look',
   text: `SELECT (SELECT value FROM sequence WHERE name = 'registry') AS registry,
       (SELECT value FROM sequence WHERE name = 'mark') AS mark,
-      (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`,
+      (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now, pg_is_in_recovery() AS "isReplica"`,
 }
 
 interface Recent extends Sequences {
@@ -65,6 +65,8 @@ export class Horizon {
   readonly #watcher: Watcher
   readonly #end = new AbortController()
   #recent: Recent | undefined
+  /** Also when what it showed is forgotten: a change that fails must not hide that the database is away. */
+  #lookedAt = Number.NaN
   #changes = 0
   #following: Promise<void> | undefined
   #isHinted = false
@@ -92,8 +94,7 @@ export class Horizon {
 
   /** Seconds since the last look began that was answered. */
   get ageSeconds(): number {
-    if (this.#recent === undefined) return Number.NaN
-    return (this.#stopwatch.monotonicMilliseconds() - this.#recent.monotonic) / 1000
+    return (this.#stopwatch.monotonicMilliseconds() - this.#lookedAt) / 1000
   }
 
   /** Compares clocks from now on. Resolves when that was done once. @throws StoreUnavailable */
@@ -141,10 +142,13 @@ export class Horizon {
     const [monotonic, wall] = [this.#stopwatch.monotonicMilliseconds(), this.#stopwatch.nowMilliseconds()]
     const startedAt = clock.monotonicMilliseconds()
     const row = await within(this.#ask(), lookMilliseconds, () => new StoreUnavailable('the database does not answer'))
+    // One that has been a primary may come back where it was, and be behind for ever.
+    if (row?.isReplica === true) throw new StoreUnavailable('the database is a replica')
     const sequences = { registry: counterOf(row?.registry), mark: counterOf(row?.mark) }
     if (this.#comparesClocks && row !== undefined) {
       clock.note(row.now as number, startedAt, clock.monotonicMilliseconds())
     }
+    this.#lookedAt = monotonic
     if (changes === this.#changes) this.#recent = { ...sequences, monotonic, wall }
     return sequences
   }
