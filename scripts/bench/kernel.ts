@@ -5,12 +5,15 @@ import { availableParallelism, cpus } from 'node:os'
 
 const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK']))
 
-/** Processor time of all threads of a process so far, microseconds (proc(5), /proc/PID/stat fields 14 and 15). */
+/**
+ * Processor time of all threads of a process that live, so far, microseconds (/proc/PID/task/TID/schedstat). To the nanosecond:
+ * the ticks of /proc/PID/stat are 10 ms, which a short measurement on a busy machine does not fill once.
+ */
 export function cpuMicroseconds(pid: number): number {
-  return ticksOf(readStat(pid).slice(11, 13))
+  return readdirSync(`/proc/${pid}/task`).reduce((sum, task) => sum + timesOf(`${pid}/task/${task}`).ran, 0)
 }
 
-/** The same of a process, of its children, and of those of them that have ended. */
+/** That of a process, of its children, and of those of them that have ended, in ticks (proc(5), /proc/PID/stat fields 14 to 17). */
 export function familyMicroseconds(pid: number): number {
   const children = readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name) && readParent(name) === String(pid))
   const theirs = children.map((child) => ticksOf(readStat(child).slice(11, 13)))
@@ -42,8 +45,14 @@ function ticksOf(fields: readonly string[]): number {
  * the whole of it when this thread is what everything waits for, whoever else uses its core.
  */
 export function demandMicroseconds(pid: number): number {
-  const [ran = 0, waited = 0] = readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ').map(Number)
-  return (ran + waited) / 1000
+  const { ran, waited } = timesOf(String(pid))
+  return ran + waited
+}
+
+// Microseconds (proc(5)).
+function timesOf(task: string): { readonly ran: number; readonly waited: number } {
+  const [ran = 0, waited = 0] = readFileSync(`/proc/${task}/schedstat`, 'latin1').split(' ').map(Number)
+  return { ran: ran / 1000, waited: waited / 1000 }
 }
 
 /** Resident memory now and at its highest, MB of 10^6 bytes. */
