@@ -102,6 +102,18 @@ describe('the scope of a token', () => {
     expect(choose(undefined, ['elsewhere'])).toEqual([])
   })
 
+  it('RT-09 is what each list allows, however many there are, and nothing where no list says', () => {
+    const lists = [
+      ['read', 'write', 'admin'],
+      ['read', 'write', 'audit'],
+      ['admin', 'audit', 'read'],
+    ]
+    expect(chooseScopes(undefined, lists)).toEqual(['read'])
+    for (const scope of ['write', 'admin', 'audit'])
+      expect(() => chooseScopes(scope, lists)).toThrow('scope_not_allowed')
+    expect(chooseScopes(undefined, [])).toEqual([])
+  })
+
   it.each([
     ['scope_not_allowed', 'what the client does not have', 'admin'],
     ['scope_not_allowed', 'what the resource does not define', 'elsewhere'],
@@ -159,6 +171,31 @@ describe('the grants', () => {
       examineTicket: noTickets,
     }
     await expect(grants.client_credentials.authorize(request)).rejects.toMatchObject({ reason: 'scope_not_allowed' })
+  })
+
+  it('RI-01 RI-02 give a client of several audiences the one that it names, and refuse one of another', async () => {
+    const ask = (uri: string) =>
+      grants.client_credentials.authorize({
+        client: clientOf([a, b]),
+        form: parseForm(named(uri)),
+        findResource: async (wanted) => makeResource(wanted),
+        examineTicket: noTickets,
+      })
+    await expect(ask(b)).resolves.toMatchObject({ audience: { uri: b } })
+    await expect(ask('https://c.example.test')).rejects.toMatchObject({ reason: 'resource_not_allowed' })
+  })
+
+  it.each([
+    [false, ['client_credentials']],
+    [true, ['client_credentials', 'refresh_token']],
+  ] as const)('CC-03 begin a refresh family: %s for a client of %j', async (startsFamily, grantTypes) => {
+    const request = {
+      client: makeClient({ audiences: [a], grantTypes }),
+      form: parseForm(''),
+      findResource: async (uri: string) => makeResource(uri),
+      examineTicket: noTickets,
+    }
+    await expect(grants.client_credentials.authorize(request)).resolves.toMatchObject({ startsFamily })
   })
 
   it('are those that have a name', () => {
