@@ -28,10 +28,24 @@ describe('a confirmation', () => {
     expect(formatConfirmation({})).toBeUndefined()
   })
 
-  it.each([[null], ['jkt'], [{}], [{ jkt: 'short' }], [{ jkt: 7 }], [{ jkt, jwk: {} }], [{ jkt, 'x5t#S256': '' }]])(
-    'is not read from %j',
-    (value) => {
-      expect(readConfirmation(value)).toBeUndefined()
-    },
-  )
+  it.each([
+    [undefined],
+    [null],
+    ['jkt'],
+    [7],
+    [{}],
+    [{ jkt: 'short' }],
+    [{ jkt: `${jkt}A` }],
+    [{ jkt: `A${jkt}` }],
+    [{ jkt: `${jkt.slice(0, 42)}=` }],
+    [{ jkt: `${jkt}\n` }],
+    [{ jkt: 7 }],
+    [{ jkt: null }],
+    [{ jkt: [jkt] }],
+    [{ jkt, jwk: {} }],
+    [{ jkt, 'x5t#S256': '' }],
+    [{ jkt, 'x5t#S256': [x5t] }],
+  ])('is not read from %j', (value) => {
+    expect(readConfirmation(value)).toBeUndefined()
+  })
 })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { authMethods, isAuthMethod } from '../../src/oauth/auth-method.ts'
-import { accessTokenType } from '../../src/oauth/claims.ts'
+import { authMethods, isAuthMethod, isCertificateMethod, isSecretMethod } from '../../src/oauth/auth-method.ts'
+import { accessTokenType, introspectionType } from '../../src/oauth/claims.ts'
 import { grantTypes, isGrantType } from '../../src/oauth/grant-type.ts'
 
 // What JavaScript has a meaning for, and what is close to a name.
@@ -25,6 +25,11 @@ describe('the names of the wire', () => {
     },
   )
 
+  it('tell what proves a client: a secret that it shares, a certificate of its connection (RFC 8705), or neither', () => {
+    expect(authMethods.filter(isSecretMethod)).toEqual(['client_secret_basic', 'client_secret_post'])
+    expect(authMethods.filter(isCertificateMethod)).toEqual(['tls_client_auth', 'self_signed_tls_client_auth'])
+  })
+
   it('are those of RFC 6749 for the grants', () => {
     expect(grantTypes).toEqual(['client_credentials', 'refresh_token'])
     for (const type of grantTypes) expect(isGrantType(type)).toBe(true)
@@ -39,5 +44,9 @@ describe('the names of the wire', () => {
 
   it('AT-01 are at+jwt for the type of an access token, which tells it from every other JWT (RFC 9068 section 2.1)', () => {
     expect(accessTokenType).toBe('at+jwt')
+  })
+
+  it('are token-introspection+jwt for that of a signed answer about one (RFC 9701 section 5)', () => {
+    expect(introspectionType).toBe('token-introspection+jwt')
   })
 })

@@ -55,6 +55,11 @@ describe('a public key of others', () => {
     const key = parsePublicJwk({ ...keyFor.Ed25519, alg: 'EdDSA' })
     expect(key.fits('Ed25519')).toBe(true)
     expect(isSameAlg('Ed25519', 'EdDSA')).toBe(true)
+    for (const alg of foreignAlgs) {
+      expect(isSameAlg(alg, alg)).toBe(true)
+      expect(isSameAlg(alg, 'Ed25519')).toBe(alg === 'Ed25519' || alg === 'EdDSA')
+      expect(isSameAlg('EdDSA', alg)).toBe(alg === 'Ed25519' || alg === 'EdDSA')
+    }
     expect(isSameAlg('RS256', 'PS256')).toBe(false)
   })
 
@@ -75,9 +80,36 @@ describe('a public key of others', () => {
     expect(key.thumbprint).toBe('0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I')
   })
 
+  it('has the thumbprint of RFC 8037 appendix A.3', () => {
+    const key = parsePublicJwk({ kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo' })
+    expect(key.thumbprint).toBe('kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k')
+  })
+
   it('keeps of what was sent only what counts', () => {
+    const { crv, kty, x, y } = keyFor.ES256
     const { jwk } = parsePublicJwk({ ...keyFor.ES256, kid: 'one', use: 'sig', key_ops: ['verify'], note: 'x' })
-    expect(jwk).toEqual({ kty: 'EC', crv: 'P-256', x: keyFor.ES256.x, y: keyFor.ES256.y, kid: 'one' })
+    expect(jwk).toStrictEqual({ kty, crv, x, y, kid: 'one' })
+    expect(parsePublicJwk({ ...keyFor.ES256, alg: 'ES256' }).jwk).toStrictEqual({ kty, crv, x, y, alg: 'ES256' })
+  })
+
+  it.each([
+    ['the exponent 3', { e: 'Aw' }],
+    ['an exponent of 8 bytes', { e: numberOf(8) }],
+    ['8192 bits', { n: numberOf(1024) }],
+  ])('J26 is of RSA with %s', (_, members) => {
+    expect(parsePublicJwk({ ...keyFor.RS256, ...members }).fits('RS256')).toBe(true)
+  })
+
+  it('is named by up to 256 printable characters', () => {
+    for (const kid of ['k', '~ k', 'k'.repeat(256)]) expect(parsePublicJwk({ ...keyFor.ES256, kid }).jwk.kid).toBe(kid)
+  })
+
+  it('J26 verifies no signature of another length, and none in DER', () => {
+    const key = parsePublicJwk(keyFor.ES256)
+    const good = signWith('ES256')
+    const der = sign('sha256', Buffer.from(input), ec.privateKey)
+    for (const bytes of [der, good.subarray(0, 63), Buffer.concat([good, Buffer.alloc(1)]), Buffer.alloc(0)])
+      expect(key.verify('ES256', input, bytes)).toBe(false)
   })
 
   it('J02 never verifies a MAC that was made with it', () => {
@@ -91,35 +123,89 @@ describe('a public key of others', () => {
 const weak = jwkOf(generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey)
 const p384 = jwkOf(generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey)
 
-describe('a public key is refused', () => {
+const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
+const leaks = 'it has a private or symmetric part, which must never leave its owner: send the public half'
+const noNumber = (name: string): string => `its ${name} is not the base64url of a number of that key`
+
+describe('a public key is refused, and whoever registers it is told why', () => {
   const { x, y } = keyFor.ES256
-  it.each<[string, unknown]>([
-    ['that is no object', 'key'],
-    ['that is a list', [keyFor.ES256]],
-    ['without a type', { x, y }],
-    ['with its private half', jwkOf(ec.privateKey)],
-    ['with the private half of RSA', jwkOf(rsa.privateKey)],
-    ['that is symmetric', { kty: 'oct', k: 'c2VjcmV0' }],
-    ['for encryption', { ...keyFor.RS256, use: 'enc' }],
-    ['whose operations do not have verify', { ...keyFor.ES256, key_ops: ['sign'] }],
-    ['J26 of RSA with 1024 bits', weak],
-    ['J26 of RSA with exponent 1', { ...keyFor.RS256, e: 'AQ' }],
-    ['J26 of RSA with an even exponent', { ...keyFor.RS256, e: 'AQAC' }],
-    ['J26 of RSA with an even modulus', { ...keyFor.RS256, n: evenOf(String(keyFor.RS256.n)) }],
-    ['of RSA with an enormous modulus', { ...keyFor.RS256, n: Buffer.alloc(2048, 255).toString('base64url') }],
-    ['J26 with a point that is off its curve', { ...keyFor.ES256, y: x }],
-    ['of another curve', p384],
-    ['with a coordinate that is too short', { ...keyFor.ES256, x: 'AQ' }],
-    ['whose number has another spelling', { ...keyFor.ES256, x: `${String(x)}=` }],
-    ['whose number has leading zeros', { ...keyFor.RS256, e: 'AAEAAQ' }],
-    ['with a kid that is no text', { ...keyFor.ES256, kid: 7 }],
-    ['with a kid that is too long', { ...keyFor.ES256, kid: 'k'.repeat(257) }],
-    ['with an algorithm that is none of ours', { ...keyFor.ES256, alg: 'HS256' }],
-    ['with an algorithm of another type', { ...keyFor.ES256, alg: 'RS256' }],
-  ])('%s', (_, jwk) => {
-    expect(() => parsePublicJwk(jwk)).toThrow(PublicJwkError)
+  it.each<[string, string, unknown]>([
+    ['that is no object', 'it is no JWK object', 'key'],
+    ['that is nothing', 'it is no JWK object', null],
+    ['that is a list', 'it is no JWK object', [keyFor.ES256]],
+    ['without a type', 'its kty is none of EC, RSA, OKP', { x, y }],
+    ['of a type that is not known', 'its kty is none of EC, RSA, OKP', { ...keyFor.ES256, kty: 'AKP' }],
+    ['with its private half', leaks, jwkOf(ec.privateKey)],
+    ['with the private half of RSA', leaks, jwkOf(rsa.privateKey)],
+    ['that is symmetric', leaks, { kty: 'oct', k: 'c2VjcmV0' }],
+    ...privateMembers.map((name): [string, string, unknown] => [
+      `C18 with ${name}, whatever that is`,
+      leaks,
+      { ...keyFor.RS256, [name]: null },
+    ]),
+    ['for encryption', 'its use is not sig', { ...keyFor.RS256, use: 'enc' }],
+    ['whose operations do not have verify', 'its key_ops do not have verify', { ...keyFor.ES256, key_ops: ['sign'] }],
+    ['whose operations are no list', 'its key_ops do not have verify', { ...keyFor.ES256, key_ops: 'verify' }],
+    ['J26 of RSA with 1024 bits', 'it is an RSA key of 1024 bits: at least 2048', weak],
+    [
+      'J26 of RSA with a bit too few',
+      'it is an RSA key of 2047 bits: at least 2048',
+      { ...keyFor.RS256, n: numberOf(256, 0x7f) },
+    ],
+    ['J26 of RSA with exponent 1', 'its RSA modulus or exponent is none', { ...keyFor.RS256, e: 'AQ' }],
+    ['J26 of RSA with an even exponent', 'its RSA modulus or exponent is none', { ...keyFor.RS256, e: 'AQAC' }],
+    ['of RSA with an exponent of 9 bytes', 'its RSA modulus or exponent is none', { ...keyFor.RS256, e: numberOf(9) }],
+    [
+      'J26 of RSA with an even modulus',
+      'its RSA modulus or exponent is none',
+      { ...keyFor.RS256, n: evenOf(String(keyFor.RS256.n)) },
+    ],
+    ['of RSA with more than 8192 bits', noNumber('n'), { ...keyFor.RS256, n: numberOf(1025) }],
+    ['of RSA without a modulus', noNumber('n'), { ...keyFor.RS256, n: undefined }],
+    ['of RSA with an empty modulus', noNumber('n'), { ...keyFor.RS256, n: '' }],
+    ['of RSA with an empty exponent', noNumber('e'), { ...keyFor.RS256, e: '' }],
+    ['whose exponent is a JSON number', noNumber('e'), { ...keyFor.RS256, e: 65_537 }],
+    [
+      'J26 with a point that is off its curve',
+      'it is no key: its numbers do not belong together',
+      { ...keyFor.ES256, y: x },
+    ],
+    ['of a longer curve', 'its curve is not P-256', p384],
+    ['of a curve that is as long', 'its curve is not P-256', { ...keyFor.ES256, crv: 'secp256k1' }],
+    ['J26 of Curve25519 for key agreement', 'its curve is not Ed25519', { ...keyFor.Ed25519, crv: 'X25519' }],
+    ['with a coordinate that is too short', noNumber('x'), { ...keyFor.ES256, x: 'AQ' }],
+    ['with a coordinate that is too long', noNumber('y'), { ...keyFor.ES256, y: numberOf(33) }],
+    ['whose number has another spelling', noNumber('x'), { ...keyFor.ES256, x: `${String(x)}=` }],
+    ['whose number has leading zeros', noNumber('e'), { ...keyFor.RS256, e: 'AAEAAQ' }],
+    ...[7, '', 'k'.repeat(257), 'k\n', 'schlüssel', null].map((kid): [string, string, unknown] => [
+      `with the kid ${JSON.stringify(kid).slice(0, 20)}`,
+      'its kid is no text of 1 to 256 printable ASCII characters',
+      { ...keyFor.ES256, kid },
+    ]),
+    [
+      'with an algorithm that is none of ours',
+      'its alg is none of ES256, RS256, PS256, Ed25519, EdDSA',
+      { ...keyFor.ES256, alg: 'HS256' },
+    ],
+    ['with an algorithm of another type', 'its alg does not fit its type', { ...keyFor.ES256, alg: 'RS256' }],
+  ])('%s: %s', (_, message, jwk) => {
+    let refusal: unknown
+    try {
+      parsePublicJwk(jwk)
+    } catch (error) {
+      refusal = error
+    }
+    expect(refusal).toBeInstanceOf(PublicJwkError)
+    expect(refusal).toMatchObject({ name: 'PublicJwkError', message })
   })
 })
+
+/** An odd number of so many bytes, in base64url. */
+function numberOf(length: number, first = 0xff): string {
+  const bytes = Buffer.alloc(length, 0xff)
+  bytes[0] = first
+  return bytes.toString('base64url')
+}
 
 function evenOf(n: string): string {
   const bytes = Buffer.from(n, 'base64url')
