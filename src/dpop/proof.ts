@@ -133,10 +133,10 @@ export interface ProofClaims {
   readonly htm: string
   readonly htu: string
   readonly iat: number
-  readonly exp?: number
-  readonly nbf?: number
-  readonly nonce?: string
-  readonly ath?: unknown
+  readonly exp: number | undefined
+  readonly nbf: number | undefined
+  readonly nonce: string | undefined
+  readonly ath: unknown
 }
 
 function readClaims({ jti, iat, exp, nbf, htm, htu, nonce, ath }: JwtClaims): ProofClaims {
@@ -146,16 +146,7 @@ function readClaims({ jti, iat, exp, nbf, htm, htu, nonce, ath }: JwtClaims): Pr
   // It is hashed and remembered; nobody needs a longer one to be unique.
   if (Buffer.byteLength(jti) > maxJtiBytes) throw new OAuthError('proof_malformed')
   if (nonce !== undefined && typeof nonce !== 'string') throw new OAuthError('proof_malformed')
-  return {
-    jti,
-    htm,
-    htu,
-    iat,
-    ...(exp === undefined ? {} : { exp }),
-    ...(nbf === undefined ? {} : { nbf }),
-    ...(nonce === undefined ? {} : { nonce }),
-    ath,
-  }
+  return { jti, htm, htu, iat, exp, nbf, nonce, ath }
 }
 
 function requireTarget({ htm, htu }: ProofClaims, { method, urls }: ProofTerms): void {

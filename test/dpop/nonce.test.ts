@@ -79,6 +79,16 @@ describe('a nonce', () => {
     },
   )
 
+  it('is spoilt by whatever stands before or behind it', () => {
+    const nonce = makeNonce(keys, now)
+    for (const text of [`!${nonce}`, `${nonce}!`, ` ${nonce}`, `${nonce}=`, `${nonce}\n`, `"${nonce}"`])
+      expect(readNonce(text, keys, now), text).toBeUndefined()
+  })
+
+  it('is made by nobody without the key of the newest root', () => {
+    expect(() => makeNonce({ ...keys, newestVersion: 2 }, now)).toThrow('there is no key to make nonces with')
+  })
+
   it('is spoilt by any change of a character', () => {
     const nonce = makeNonce(keys, now)
     const change = fc.tuple(fc.nat({ max: 31 }), fc.constantFrom(...'ABCxyz019-_'))

@@ -38,10 +38,17 @@ describe('keys of proofs', () => {
 
   it('F36 are bounded in number, and in size', () => {
     const keys = new ProofKeys()
-    const { jwk } = makeProofKey()
+    const { jwk, jkt } = makeProofKey()
     for (let i = 0; i < 2_100; i += 1) keys.read({ ...jwk, note: i })
     expect(keys.size).toBe(2_000)
-    keys.read({ ...jwk, note: 'n'.repeat(4_000) })
-    expect(keys.size).toBe(2_000)
+    const padded = (length: number) => {
+      const bare = { ...jwk, note: '' }
+      return { ...bare, note: 'n'.repeat(length - JSON.stringify(bare).length) }
+    }
+    const others = new ProofKeys()
+    for (const length of [2_049, 4_000]) expect(others.read(padded(length)).thumbprint).toBe(jkt)
+    expect(others.size).toBe(0)
+    others.read(padded(2_048))
+    expect(others.size).toBe(1)
   })
 })

@@ -111,8 +111,8 @@ describe('a DPoP proof', () => {
   it('DP-05 has a key of the type that its alg is of', () => {
     const all = proofAlgs.map((alg) => makeProofKey(alg))
     for (const each of all) {
-      for (const alg of proofAlgs) {
-        const same = each.jwk.kty === makeProofKey(alg).jwk.kty
+      for (const { alg, jwk } of all) {
+        const same = each.jwk.kty === jwk.kty
         const proof = made({ header: { alg } }, each)
         // Whoever names an algorithm that fits the key, and signs by another, has no signature.
         if (!same) expect(reasonOf(proof), `${each.alg} as ${alg}`).toBe('proof_key_unfit')
@@ -187,6 +187,17 @@ describe('a DPoP proof', () => {
       { __proto__: null, kty: '__proto__' },
     ]
     for (const jwk of bad) expect(reasonOf(made({ header: { jwk } })), JSON.stringify(jwk)).toBe('proof_key_unfit')
+  })
+
+  it('keeps for the log why its key was not taken, and is no proof of ours when that is our fault', () => {
+    expect(refusal(made({ header: { jwk: { ...key.jwk, use: 'enc' } } })).cause).toMatchObject({
+      name: 'PublicJwkError',
+      message: 'its use is not sig',
+    })
+    const takeKey = (): never => {
+      throw new Error('out of memory')
+    }
+    expect(() => verify(made(), { takeKey })).toThrow('out of memory')
   })
 
   it('C18 J07 J08 J09 J10 DP-27 has no key but its jwk: what else names one is not looked at', () => {
@@ -276,6 +287,7 @@ describe('a DPoP proof', () => {
     expect(reasonOf(made({ claims: { exp: seconds - 10 } }))).toBe('proof_out_of_time')
     expect(verify(made({ claims: { exp: seconds - 9 } })).jkt).toBe(key.jkt)
     expect(reasonOf(made({ claims: { nbf: seconds + 11 } }))).toBe('proof_out_of_time')
+    expect(verify(made({ claims: { nbf: seconds + 10 } })).jkt).toBe(key.jkt)
     for (const exp of ['soon', 1.5, -1]) expect(reasonOf(made({ claims: { exp } }))).toBe('proof_malformed')
   })
 
@@ -370,7 +382,8 @@ describe('a proof of before the store went back', () => {
     ['by its date', {}, now - 10_000, {}],
     ['dated ahead', { iat: seconds + 10 }, now, {}],
     ['by the minute of its nonce', { nonce, iat: seconds - 200 }, nonceStart, optional],
-    ['by that, however far ahead it is dated', { nonce, iat: seconds + 290 }, nonceStart, required],
+    ['by that, although it is dated ahead', { nonce, iat: seconds + 290 }, nonceStart, required],
+    ['by its date, when that is too far ahead for its nonce', { nonce, iat: seconds + 300 }, now, required],
   ])('I17 is not taken: %s', (_, claims, moment, terms) => {
     const proof = made({ claims })
     expect(reasonOf(proof, { ...terms, usesUnknownUpTo: moment })).toBe('proof_use_unknown')
@@ -451,6 +464,10 @@ describe('a nonce in a proof', () => {
       }),
       { seed: 20_261_201, numRuns: 200 },
     )
+  })
+
+  it('is not given to who has none and needs none', () => {
+    expect(verify(made(), optional)).not.toHaveProperty('nextNonce')
   })
 
   it('is not read where there are none', () => {

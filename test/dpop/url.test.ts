@@ -61,6 +61,7 @@ describe('URLs that RFC 3986 holds for equal', () => {
     'https:/as.example/token',
     'https:///token',
     'https://:443/token',
+    'xhttps://as.example/token',
     'ftp://as.example/token',
     'javascript:alert(1)',
     'https://user@as.example/token',
