@@ -65,8 +65,8 @@ function readResult(room: string): RoomResult {
 async function run(room: string): Promise<RoomResult> {
   const begin = performance.now()
   const results = await mutate(room)
-  // What would not compile is no mutant; one that makes a test run for ever was noticed.
-  const counted = results.filter(({ status }) => status !== 'Ignored' && status !== 'CompileError')
+  // What would not compile or load is no mutant; one that makes a test run for ever was noticed.
+  const counted = results.filter(({ status }) => !['Ignored', 'CompileError', 'RuntimeError'].includes(status))
   const survived = counted.filter(({ status }) => status !== 'Killed' && status !== 'Timeout')
   return {
     room,
