@@ -1,9 +1,10 @@
 import { join } from 'node:path'
 import { createLocalJWKSet, jwtVerify } from 'jose'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Client } from '../../src/client/client.ts'
 import type { SigningAlg } from '../../src/key/signer.ts'
 import { isUlid, ulidMilliseconds } from '../../src/lib/id.ts'
+import { makeReplayUse } from '../../src/oauth/replay.ts'
 import type { Resource } from '../../src/resource/resource.ts'
 import { openStore } from '../../src/store/open-store.ts'
 import { type Fence, TokenIssuer, type TokenSettings } from '../../src/token/issue.ts'
@@ -159,6 +160,35 @@ describe('a token', () => {
     expect(record).not.toHaveProperty('scope')
   })
 
+  it.each([
+    ['a key', 'DPoP', { jkt: '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I' }],
+    ['a certificate', 'Bearer', { 'x5t#S256': 'bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2' }],
+  ] as const)('DP-18 is bound to %s, and so is its record; it is called %s', async (_, tokenType, confirmation) => {
+    const { store, tokens, order, fence } = await start()
+    const issued = await tokens.issue(order({ confirmation }), await fence())
+    const claims = claimsOf(issued?.accessToken ?? '')
+    expect(claims.cnf).toEqual(confirmation)
+    expect(issued?.tokenType).toBe(tokenType)
+    await expect(store.findIssuance(String(claims.jti))).resolves.toMatchObject({ confirmation })
+  })
+
+  it('names on record the key or certificate of a client that has proved itself without a secret', async () => {
+    const { store, tokens, order, fence } = await start()
+    const issued = await tokens.issue(order({ credentialId: 'key:k1' }), await fence())
+    const record = await store.findIssuance(String(claimsOf(issued?.accessToken ?? '').jti))
+    expect(record).toMatchObject({ credentialId: 'key:k1' })
+    expect(record).not.toHaveProperty('secretId')
+  })
+
+  it('comes with no refresh token unless one was asked for', async () => {
+    const { tokens, order, fence } = await start()
+    for (const more of [{}, { startsFamily: false }]) {
+      const issued = await tokens.issue(order(more), await fence())
+      expect(issued).not.toHaveProperty('refreshToken')
+      expect(claimsOf(issued?.accessToken ?? '')).not.toHaveProperty('sid')
+    }
+  })
+
   it('never comes twice', async () => {
     const { tokens, order, fence } = await start()
     const at = await fence()
@@ -198,5 +228,95 @@ describe('a token', () => {
     }
     await expect(tokens.issue(order(), broken)).rejects.toThrow('the module is away')
     await expect(store.listAudit({ type: 'token.issued', limit: 10 })).resolves.toEqual([])
+  })
+})
+
+describe('a token is refused', () => {
+  it.each(['assertion', 'proof'] as const)('JA-07 when the %s that it rests on has counted already', async (kind) => {
+    const { clock, store, tokens, order, fence } = await start()
+    const uses = [makeReplayUse(kind, ['a', 'b'], clock.nowMilliseconds() + 60_000)]
+    await expect(tokens.issue(order({ uses }), await fence())).resolves.toBeDefined()
+    await expect(tokens.issue(order({ uses }), await fence())).rejects.toMatchObject({
+      name: 'OAuthError',
+      reason: `${kind}_replayed`,
+    })
+    await expect(store.listAudit({ type: 'token.issued', limit: 10 })).resolves.toHaveLength(1)
+  })
+
+  it('when its client has had what it may in this hour, and says when the next one begins', async () => {
+    const { clock, store, tokens, order, fence } = await start()
+    const client = { ...order().client, tokensPerHour: 2 }
+    for (let i = 0; i < 2; i += 1) await expect(tokens.issue(order({ client }), await fence())).resolves.toBeDefined()
+    await expect(tokens.issue(order({ client }), await fence())).rejects.toMatchObject({
+      reason: 'quota_used_up',
+      limit: { name: 'tokens', quota: 2, windowSeconds: 3_600, remaining: 0, resetSeconds: 3_600 - 4 * 60 - 5 },
+    })
+    await expect(store.listAudit({ type: 'token.issued', limit: 10 })).resolves.toHaveLength(2)
+    clock.advance(3_600 - 4 * 60 - 5)
+    await expect(tokens.issue(order({ client }), await fence())).resolves.toBeDefined()
+  })
+})
+
+describe('a client whose tokens of up to a moment were ended', () => {
+  async function startEnded(behindMilliseconds: number) {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
+    const setting = await start()
+    const at = await setting.fence()
+    // The second of the moment is ended as a whole, and a token of the next one is alive.
+    const first = Math.ceil(setting.clock.nowMilliseconds() / 1000) * 1000 + behindMilliseconds
+    return { ...setting, first, ended: { ...at, tokensAfter: first - 1 } }
+  }
+
+  it.each([1_000, 3_000])('waits %i ms for the next second that counts', async (behind) => {
+    const { clock, tokens, order, ended, first } = await startEnded(behind)
+    let isDone = false
+    const pending = tokens.issue(order(), ended).finally(() => {
+      isDone = true
+    })
+    await vi.advanceTimersByTimeAsync(behind - 1)
+    expect(isDone).toBe(false)
+    clock.advance(behind / 1000)
+    await vi.advanceTimersByTimeAsync(1)
+    expect(claimsOf((await pending)?.accessToken ?? '').iat).toBe(first / 1000)
+  })
+
+  it('does not wait once that second has come', async () => {
+    const { tokens, order, ended } = await startEnded(0)
+    await expect(tokens.issue(order(), ended)).resolves.toBeDefined()
+  })
+
+  it('waits for the whole second when the moment is its first millisecond', async () => {
+    const { clock, tokens, order, fence } = await start()
+    const at = await fence()
+    clock.advance(0.999)
+    const pending = tokens.issue(order(), { ...at, tokensAfter: Math.floor(clock.nowMilliseconds() / 1000) * 1000 })
+    clock.advance(0.001)
+    expect(claimsOf((await pending)?.accessToken ?? '').iat).toBe(clock.nowMilliseconds() / 1000)
+  })
+
+  it('is told to come again when the clock is further behind, or stands still', async () => {
+    const { store, tokens, order, ended } = await startEnded(3_001)
+    await expect(tokens.issue(order(), ended)).rejects.toMatchObject({ reason: 'clock_behind' })
+    const standing = tokens.issue(order(), { ...ended, tokensAfter: ended.tokensAfter - 2_001 })
+    const refused = expect(standing).rejects.toMatchObject({ reason: 'clock_behind' })
+    await vi.advanceTimersByTimeAsync(2_999)
+    await vi.advanceTimersByTimeAsync(1)
+    await refused
+    await expect(store.listAudit({ type: 'token.issued', limit: 10 })).resolves.toEqual([])
+  })
+
+  it('gets its token though a timer ends a moment early, twice', async () => {
+    const { clock, tokens, order, ended, first } = await startEnded(1_000)
+    const pending = tokens.issue(order(), ended)
+    clock.advance(0.99)
+    await vi.advanceTimersByTimeAsync(1_000)
+    clock.advance(0.009)
+    await vi.advanceTimersByTimeAsync(10)
+    clock.advance(0.001)
+    await vi.advanceTimersByTimeAsync(1)
+    expect(claimsOf((await pending)?.accessToken ?? '').iat).toBe(first / 1000)
   })
 })

@@ -51,6 +51,11 @@ describe('the hour of a quota', () => {
     [at(11) - 1, 1],
   ])('at %i is over in %i s', (now, seconds) => expect(restOfHourSeconds(now)).toBe(seconds))
 
+  it('is over later when it is that of a clock that has stepped back, and never at once', () => {
+    expect(restOfHourSeconds(at(10), 12)).toBe(3 * 3_600)
+    for (const now of [at(11), at(11) + 1, at(12)]) expect(restOfHourSeconds(now, 10)).toBe(1)
+  })
+
   it.each([
     [79, 100, false],
     [80, 100, true],

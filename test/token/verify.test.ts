@@ -103,6 +103,7 @@ describe('an access token', () => {
     ['kid', 'other'],
     ['familyId', 'F'],
     ['expiresAt', 1],
+    ['confirmation', { jkt: '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I' }],
   ])('is not the one on record when its %s differs', async (name, value) => {
     const { judge, store } = await start()
     const findIssuance: Grounds['findIssuance'] = async (jti) => {
