@@ -14,7 +14,7 @@ import { decodeBase62Number, encodeBase62, encodeBase62Number } from '../lib/bas
 /** How every refresh token begins. */
 export const ticketPrefix = 'mfr_'
 
-// Version, family, generation, HMAC, CRC.
+// Version, family, generation, HMAC, CRC. Eight characters always fit into a number.
 const form = /^mfr_([0-9A-Za-z]{4})([0-7][0-9A-HJKMNP-TV-Z]{25})([0-9A-Za-z]{8})([0-9A-Za-z]{43})([0-9A-Za-z]{6})$/
 
 /** What can be read from a ticket without a key. Nothing of it may be believed before `isTicketOf`. */
@@ -38,11 +38,13 @@ export function makeTicket(derivation: Derivation, seed: Uint8Array, key: KeyObj
 /** Takes a ticket apart; `undefined` when it does not have the form of one. */
 export function parseTicket(text: string): TicketParts | undefined {
   const [, version = '', familyId = '', generation = '', mac = '', crc] = form.exec(text) ?? []
-  if (crc === undefined || crc !== encodeBase62Number(crc32(text.slice(0, -6)), 6)) return undefined
-  const parsed = decodeBase62Number(generation)
-  // What does not fit into a number was never counted up to.
-  if (!Number.isSafeInteger(parsed)) return undefined
-  return { rootVersion: decodeBase62Number(version), familyId, generation: parsed, mac }
+  if (crc !== encodeBase62Number(crc32(text.slice(0, -6)), 6)) return undefined
+  return {
+    rootVersion: decodeBase62Number(version),
+    familyId,
+    generation: decodeBase62Number(generation),
+    mac,
+  }
 }
 
 /** Whether a ticket was derived from this seed and key. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { StoreUnavailable } from '../../src/lib/store-error.ts'
-import type { Mark, MarkDelta } from '../../src/token/mark-store.ts'
+import { longestTokenLifeMilliseconds, type Mark, type MarkDelta } from '../../src/token/mark-store.ts'
 import { MarkSet, markGraceMilliseconds } from '../../src/token/marks.ts'
 import { startTestIssuer } from '../support/issuer.ts'
 import { ManualClock } from '../support/server.ts'
@@ -104,6 +104,11 @@ describe('the marks in memory', () => {
     await marks.refresh()
     expect(['a', 'b', 'c'].map((jti) => marks.ends({ jti }))).toEqual(['jti', undefined, undefined])
     expect(marks.sequence).toBe(1)
+  })
+
+  it('outlive what they end: a day, which is the most that a setting takes, and clocks ten minutes apart', () => {
+    expect(longestTokenLifeMilliseconds).toBe((24 * 60 + 10) * minute)
+    expect(markGraceMilliseconds).toBe(10 * minute)
   })
 
   it('are dropped when what they end is dead by itself, a while later, and not before', async () => {

@@ -71,9 +71,9 @@ describe('the watch on quotas', () => {
 
   function start(readHourlyCount: () => Promise<HourlyCount>, fails = false) {
     const events: AuditEvent[] = []
-    const lines: string[] = []
+    const lines: (readonly [fields: object, message: string])[] = []
     let warned = 0
-    const write = (_: object, message: string) => void lines.push(message)
+    const write = (fields: object, message: string) => void lines.push([fields, message])
     const watch = new QuotaWatch({
       store: {
         readHourlyCount,
@@ -101,15 +101,16 @@ describe('the watch on quotas', () => {
     count = { hour: 1, issued: 9 }
     await note()
     expect(events).toEqual([{ type: 'quota.warned', clientId: 'billing', issued: 8, tokensPerHour: 10, ...origin }])
-    expect(lines).toEqual(['quota nearly used up'])
+    expect(lines).toEqual([[{ client_id: 'billing', issued: 8, tokens_per_hour: 10 }, 'quota nearly used up']])
     count = { hour: 2, issued: 10 }
     await note()
     expect([events.length, warned()]).toEqual([2, 2])
   })
 
   it('asks nothing for a client without a quota', async () => {
-    const { watch } = start(() => Promise.reject(new Error('asked')))
+    const { watch, lines } = start(() => Promise.reject(new Error('asked')))
     await watch.note(makeClient(), origin)
+    expect(lines).toEqual([])
   })
 
   it('does not fail the request when it cannot be told', async () => {
@@ -119,7 +120,10 @@ describe('the watch on quotas', () => {
       start(async () => ({ hour: 1, issued: 1 }), true),
     ]) {
       await expect(watch.note(client, origin)).resolves.toBeUndefined()
-      expect(lines.at(-1)).toBe('quota warning not recorded')
+      expect(lines.at(-1)).toEqual([
+        { client_id: 'billing', err: expect.objectContaining({ message: 'no store' }) },
+        'quota warning not recorded',
+      ])
     }
   })
 })

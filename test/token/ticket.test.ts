@@ -1,6 +1,8 @@
 import { createSecretKey, randomBytes } from 'node:crypto'
+import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { encodeBase62Number } from '../../src/lib/base62.ts'
 import { isTicketOf, makeTicket, parseTicket } from '../../src/token/ticket.ts'
 
 const key = createSecretKey(Buffer.alloc(32, 1))
@@ -59,6 +61,8 @@ describe('a refresh ticket', () => {
 
   it.each([
     ['nothing', ''],
+    ['one with more before it, and a checksum of all', prefixed('x')],
+    ['two in a row, with a checksum of both', prefixed(makeTicket(derivation, seed, key))],
     ['a client secret', `mfs_${'A'.repeat(65)}`],
     ['an access token', 'eyJhbGciOiJFUzI1NiJ9.e30.c2ln'],
     ['one with a space behind', `${makeTicket(derivation, seed, key)} `],
@@ -70,3 +74,9 @@ describe('a refresh ticket', () => {
     expect(parseTicket(text)).toBeUndefined()
   })
 })
+
+/** A ticket with a text before it, and the checksum that belongs to both. */
+function prefixed(text: string): string {
+  const body = text + makeTicket(derivation, seed, key).slice(0, -6)
+  return body + encodeBase62Number(crc32(body), 6)
+}
