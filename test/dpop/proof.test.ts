@@ -258,6 +258,7 @@ describe('a DPoP proof', () => {
     const urls = [url, 'https://mtls.as.example/token']
     for (const htu of urls) expect(verify(made({ claims: { htu } }), { urls }).jkt).toBe(key.jkt)
     expect(reasonOf(made(), { urls: [] })).toBe('proof_url_wrong')
+    expect(reasonOf(made({ claims: { htu: 'token' } }), { urls: ['token'] })).toBe('proof_url_wrong')
   })
 
   it.each([0, -10, -60, 1, 10])('DP-13 J17 is good %i s from its date', (shift) => {

@@ -95,7 +95,7 @@ describe('the inspection of a refresh token', () => {
     [
       'whose client is disabled',
       'its client is disabled',
-      ({ store }) => store.setClientStatus('billing', 'disabled', 'x'),
+      ({ store }) => store.setClientStatus('billing', 'disabled', 'cli:test'),
     ],
     ['whose client was deleted', 'its client was deleted', ({ store }) => store.deleteClient('billing', 'cli:test')],
     [

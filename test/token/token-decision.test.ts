@@ -1,4 +1,4 @@
-/** Answers about tokens on a real store, ring and registry. What comes of them over HTTP is in test/flows/introspection.test.ts. */
+/** Decisions about tokens on a real store, ring and registry. What comes of them over HTTP is in test/flows/introspection.test.ts. */
 import { describe, expect, it } from 'vitest'
 import type { AuditEvent } from '../../src/audit/event.ts'
 import { silentLog } from '../../src/lib/log.ts'
@@ -30,6 +30,8 @@ async function start() {
         asked.push(jti)
         return store.findIssuance(jti)
       },
+      readSequences: () => store.readSequences(),
+      recentSequences: () => store.recentSequences(),
     },
     clock,
     alarm: new ForgeryAlarm({
@@ -50,7 +52,7 @@ async function start() {
   return { clock, store, ring, tokens, order, fence, verifier, verify, revoke, token, jti, forged, asked }
 }
 
-describe('an answer about a token', () => {
+describe('a decision about a token', () => {
   it('has what the token says when it is active, the first time and from memory', async () => {
     const { verifier, token, order, fence, tokens } = await start()
     const ask = (text: string) => verifier.decide((_, verify) => verify(text, origin))
@@ -78,7 +80,7 @@ describe('an answer about a token', () => {
 
   it.each<[TokenFault, string, (scene: Awaited<ReturnType<typeof start>>) => Promise<unknown>]>([
     ['revoked', 'it was revoked', ({ revoke, jti }) => revoke(jti)],
-    ['client_disabled', 'its client was disabled', ({ store }) => store.setClientStatus('billing', 'disabled', 'x')],
+    ['client_disabled', 'its client was disabled', ({ store }) => store.setClientStatus('billing', 'disabled', 'cli:test')],
     ['client_deleted', 'its client was deleted', ({ store }) => store.deleteClient('billing', 'cli:test')],
     ['expired', 'it has expired', async ({ clock }) => clock.advance(300)],
     ['not_yet_valid', 'the clock has stepped back', async ({ clock }) => clock.step(-3)],
