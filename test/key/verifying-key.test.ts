@@ -26,6 +26,23 @@ describe('a verifying key', () => {
     }
   })
 
+  it('J26 takes no other spelling of a signature: a zero before its second half, or another length', async () => {
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const publicJwk = await makePublicJwk(publicKey, 'ES256')
+    const key = makeVerifyingKey({ kid: publicJwk.kid, alg: 'ES256', state: 'active', publicJwk })
+    const good = sign('sha256', Buffer.from('x'), { key: privateKey, dsaEncoding: 'ieee-p1363' })
+    const [r, s] = [good.subarray(0, 32), good.subarray(32)]
+    expect(key.verify('x', good)).toBe(true)
+    for (const other of [
+      Buffer.concat([r, Buffer.alloc(1), s]),
+      Buffer.concat([good, Buffer.alloc(1)]),
+      good.subarray(0, 63),
+      toDerSignature(good),
+      Buffer.alloc(0),
+    ])
+      expect(key.verify('x', other)).toBe(false)
+  })
+
   it('writes DER as OpenSSL does, for every pair of numbers', () => {
     const number = fc.uint8Array({ minLength: 32, maxLength: 32 })
     const small = fc.nat(0xffff).map((n) => Uint8Array.from([...Array(30).fill(0), n >> 8, n & 255]))

@@ -108,7 +108,9 @@ describe('a public key of others', () => {
     const key = parsePublicJwk(keyFor.ES256)
     const good = signWith('ES256')
     const der = sign('sha256', Buffer.from(input), ec.privateKey)
-    for (const bytes of [der, good.subarray(0, 63), Buffer.concat([good, Buffer.alloc(1)]), Buffer.alloc(0)])
+    // With a zero before its second half it stands for the same two numbers.
+    const stretched = Buffer.concat([good.subarray(0, 32), Buffer.alloc(1), good.subarray(32)])
+    for (const bytes of [der, stretched, good.subarray(0, 63), Buffer.concat([good, Buffer.alloc(1)]), Buffer.alloc(0)])
       expect(key.verify('ES256', input, bytes)).toBe(false)
   })
 

@@ -80,7 +80,11 @@ describe('a decision about a token', () => {
 
   it.each<[TokenFault, string, (scene: Awaited<ReturnType<typeof start>>) => Promise<unknown>]>([
     ['revoked', 'it was revoked', ({ revoke, jti }) => revoke(jti)],
-    ['client_disabled', 'its client was disabled', ({ store }) => store.setClientStatus('billing', 'disabled', 'cli:test')],
+    [
+      'client_disabled',
+      'its client was disabled',
+      ({ store }) => store.setClientStatus('billing', 'disabled', 'cli:test'),
+    ],
     ['client_deleted', 'its client was deleted', ({ store }) => store.deleteClient('billing', 'cli:test')],
     ['expired', 'it has expired', async ({ clock }) => clock.advance(300)],
     ['not_yet_valid', 'the clock has stepped back', async ({ clock }) => clock.step(-3)],

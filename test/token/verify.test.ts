@@ -151,6 +151,7 @@ describe('an access token', () => {
       toDerSignature(raw),
       raw.subarray(0, 63),
       Buffer.concat([raw, Buffer.alloc(1)]),
+      Buffer.concat([raw.subarray(0, 32), Buffer.alloc(1), raw.subarray(32)]),
       Buffer.concat([raw.subarray(32), raw.subarray(0, 32)]),
       Buffer.concat([Buffer.alloc(32), raw.subarray(32)]),
       Buffer.concat([raw.subarray(0, 32), Buffer.alloc(32)]),
