@@ -86,7 +86,7 @@ export const tolerated: readonly Tolerated[] = [
     },
   },
   {
-    reason: 'A second wall: OpenSSL takes no signature of another length',
+    reason: 'A second wall: OpenSSL takes no signature of another length for Ed25519',
     mutants: { 'src/oauth/public-jwk.ts': ['signature.length === 64 → true'] },
   },
   {

@@ -136,17 +136,20 @@ function reasonOf({ file, mutant }: Survivor): string | undefined {
 }
 
 function page(results: readonly RoomResult[]): string {
-  const rows = results.map(
-    ({ room, noticed, all, date }) => `| \`${pathOf(room)}\` | ${all} | ${percent(noticed, all)} | ${date} |`,
-  )
+  const rows = rooms.map((name) => {
+    const result = results.find(({ room }) => room === name)
+    if (result === undefined) return `| \`${pathOf(name)}\` | | no result | |`
+    const { noticed, all, date } = result
+    return `| \`${pathOf(name)}\` | ${all} | ${percent(noticed, all)} | ${date} |`
+  })
   const survivors = results.flatMap((result) => result.survivors)
-  const reasons = [...tolerated.map(({ reason }) => reason), undefined]
-  const groups = reasons.flatMap((reason) => {
+  const groups = tolerated.flatMap(({ reason }) => {
     const mine = survivors.filter((survivor) => reasonOf(survivor) === reason)
     if (mine.length === 0) return []
     const lines = new Set(mine.map(({ file, mutant }) => `| \`${file}\` | ${cell(mutant)} |`))
-    return [`### ${reason ?? 'No reason yet'}\n\n| file | mutant |\n|---|---|\n${[...lines].join('\n')}\n`]
+    return [`### ${reason}\n\n| file | mutant |\n|---|---|\n${[...lines].join('\n')}\n`]
   })
+  groups.push(...unexplained(survivors.filter((survivor) => reasonOf(survivor) === undefined)))
   return `# Mutation testing
 
 Written by \`npm run mutation\`; the reasons stand in \`scripts/mutation-survivors.ts\`.
@@ -162,6 +165,14 @@ ${rows.join('\n')}
 ## What survives, and why
 
 ${groups.join('\n')}`
+}
+
+// How many there are of a file is enough here: the command names each of them.
+function unexplained(survivors: readonly Survivor[]): readonly string[] {
+  const counts = new Map<string, number>()
+  for (const { file } of survivors) counts.set(file, (counts.get(file) ?? 0) + 1)
+  const lines = [...counts].map(([file, count]) => `| \`${file}\` | ${count} |`)
+  return lines.length === 0 ? [] : [`### No reason yet\n\n| file | mutants |\n|---|---|\n${lines.join('\n')}\n`]
 }
 
 function pathOf(room: string): string {
