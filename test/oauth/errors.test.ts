@@ -135,6 +135,7 @@ const faces: Readonly<Record<string, readonly Reason[]>> = {
     'assertion_use_unknown',
     'proof_use_unknown',
     'registry_moving',
+    'clock_off',
     'clock_behind',
     'issuer_changed',
     'not_ready',
