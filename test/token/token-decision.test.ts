@@ -87,7 +87,7 @@ describe('a decision about a token', () => {
     ],
     ['client_deleted', 'its client was deleted', ({ store }) => store.deleteClient('billing', 'cli:test')],
     ['expired', 'it has expired', async ({ clock }) => clock.advance(300)],
-    ['not_yet_valid', 'the clock has stepped back', async ({ clock }) => clock.step(-3)],
+    ['not_yet_valid', 'the clock has stepped back', async ({ clock }) => clock.step(-6)],
     [
       'other_issuer',
       'the database was given to another issuer',
