@@ -271,6 +271,7 @@ describe('health and metrics', () => {
       ['store', true],
       ['keys', true],
       ['issuer', true],
+      ['clock', true],
       ['rotation', true],
       ['witness', true],
     ])
