@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/faults/**'],
+    exclude: ['test/faults/**', 'test/containers/**'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     // Many files wait for processes of their own: with one file at a time, which is vitest's choice for two cores, a core waits too.
