@@ -103,6 +103,20 @@ export function bareHttpOf(name: string, { request, tls }: Asking, tlsFiles?: ob
   }
 }
 
+export const bareGetName = 'bare HTTP GET'
+
+const bareGet: Contestant = {
+  name: bareGetName,
+  start: async (bench, generator) => {
+    const server = await bench.stage.serve({
+      args: [join(servers, 'bare-http.ts')],
+      core: bench.pinning?.server,
+      env: {},
+    })
+    return runningServer(server, generator, [{ method: 'GET', path: '/document' }], bareGetName)
+  },
+}
+
 export const bareSignatureName = (alg: Alg): string => `bare ${alg} signature`
 
 export const bareVerificationName = (alg: Alg): string => `bare ${alg} verification`
@@ -175,5 +189,6 @@ export function documentContestants(document: PublicDocument): Contestant[] {
         return runningServer(server, generator, [get(document.peerPath)], memoryPeer)
       },
     },
+    bareGet,
   ]
 }

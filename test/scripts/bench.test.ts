@@ -47,7 +47,7 @@ describe('the benchmark', () => {
     expect(machine).toMatchObject({ node: process.versions.node, cores: expect.any(Number) })
     expect(results.map(({ scenario }) => scenario)).toEqual(['jwks'])
     const [{ rows = [], goals = [] } = {}] = results
-    expect(rows.map(({ program }) => program)).toEqual(['Mayfly', 'oidc-provider, memory'])
+    expect(rows.map(({ program }) => program)).toEqual(['Mayfly', 'oidc-provider, memory', 'bare HTTP GET'])
     for (const row of rows) {
       for (const figure of ['requests/s', 'p50 ms', 'p99 ms', 'CPU µs/request', 'memory MB', 'peak MB'])
         expect(row[figure], figure).toSatisfy((value: unknown) => typeof value === 'number' && value > 0)
