@@ -1,9 +1,11 @@
-/** Writes the references of settings and commands from the code; with `--check`, says which page differs and ends with 1. */
+/** Writes the references of settings, commands and refusals from the code; with `--check`, says which page differs and ends with 1. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from '../src/cli/command.ts'
 import { commands, nouns } from '../src/cli/commands.ts'
+import { refusalHelp } from '../src/cli/refusal-help.ts'
 import { settingDescriptions } from '../src/config.ts'
+import { reasons, refusalOf } from '../src/oauth/errors.ts'
 
 const root = join(import.meta.dirname, '..')
 const written = 'Written by `node scripts/generate-docs.ts` from the code; change it there.'
@@ -53,6 +55,35 @@ ${[...alone, ...groups].join('\n\n')}
 `
 }
 
+/** `docs/refusals.md` as the code has it. */
+export function refusalsPage(): string {
+  const rows = reasons.map((reason) => {
+    const { error, description } = refusalOf(reason)
+    const { meaning, advice = '' } = refusalHelp[reason]
+    return `| \`${reason}\` | ${cell(meaning)} | ${cell(linkPages(advice.replaceAll('CLIENT', 'ID')))} | \`${error}\`: ${cell(description)} |`
+  })
+  return `# Refusals
+
+${written}
+
+A caller that is refused hears the standard's error code and one public sentence, the same for whatever nobody should be able
+to tell apart. The precise reason stands in the audit trail (\`mayfly audit list --type token.refused\`), in the log line
+\`refused\`, and in the label \`reason\` of the metrics. Each reply names its request in \`X-Request-Id\`, and
+\`mayfly audit explain REQUEST_ID\` says of that one what came of it, why, what has been changed before and since, and what
+to do. Refusals at \`/verify\`, faults of the server and what is refused before an endpoint is reached are in log and metrics
+alone.
+
+| reason | what it means | what to do | what the caller hears |
+|---|---|---|---|
+${rows.join('\n')}
+`
+}
+
+// Pages are named from the root of the repository, and this one lies among them.
+function linkPages(text: string): string {
+  return text.replace(/docs\/([a-z-]+)\.md/g, '[$1]($1.md)')
+}
+
 function describe(command: Command): string {
   const words = [command.name, ...(command.arguments ?? []).map(({ name }) => name)].join(' ')
   const rows = [
@@ -84,6 +115,7 @@ function capitalise(text: string): string {
 export const pages: Readonly<Record<string, () => string>> = {
   'docs/configuration.md': configurationPage,
   'docs/cli.md': commandsPage,
+  'docs/refusals.md': refusalsPage,
 }
 
 /** The pages that are not as the code has them. */

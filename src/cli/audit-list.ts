@@ -62,7 +62,8 @@ function toSnakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 }
 
-function describeRest({ at: _, id: __, type: ___, client_id: ____, ...rest }: Described): string {
+/** The members that a table has no column for, as `name=value`. */
+export function describeRest({ at: _, id: __, type: ___, client_id: ____, ...rest }: Described): string {
   return Object.entries(rest)
     .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join(' ')

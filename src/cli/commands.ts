@@ -1,3 +1,4 @@
+import { auditExplain } from './audit-explain.ts'
 import { auditList } from './audit-list.ts'
 import { clientCreate } from './client-create.ts'
 import { clientDelete } from './client-delete.ts'
@@ -65,6 +66,7 @@ export const commands: readonly Command[] = [
   tokenInspect,
   tokenRevoke,
   auditList,
+  auditExplain,
   dbMigrate,
   dbCheck,
   dbBackup,

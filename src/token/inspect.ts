@@ -6,7 +6,8 @@ import type { TicketKeys } from '../key/ring.ts'
 import type { SigningKeyFacts } from '../key/signing-key.ts'
 import { makeVerifyingKey } from '../key/verifying-key.ts'
 import { formatTimestamp } from '../lib/clock.ts'
-import { accessTokenType } from '../oauth/claims.ts'
+import { ulidMilliseconds } from '../lib/id.ts'
+import { type AccessTokenClaims, accessTokenType } from '../oauth/claims.ts'
 import { type ParsedJwt, parseJwt } from '../oauth/jwt.ts'
 import type { RegistryStore } from '../registry/registry-store.ts'
 import { judgeTicket, type RefreshFamily, type TicketVerdict } from './family.ts'
@@ -85,6 +86,44 @@ function describe(jwt: ParsedJwt | undefined, record: IssuanceRecord | undefined
     expires_at: toTimestamp(jwt?.claims.exp),
     recorded: record !== undefined,
   } as const
+}
+
+/**
+ * Says of a token on record whether it is alive at a moment (milliseconds since the epoch), without having it.
+ *
+ * @throws StoreUnavailable
+ */
+export async function inspectIssuance(
+  record: IssuanceRecord,
+  store: InspectedStore,
+  now: number,
+): Promise<Pick<Inspection, 'active' | 'reason' | 'fault'>> {
+  const grounds = await readGrounds(store, now)
+  const key = grounds.findKey(record.kid)
+  const signed = { kid: record.kid, byStagedKey: false, claims: claimsOf(record, grounds.issuer) }
+  const found = key === undefined ? 'key_unknown' : await judgeToken(signed, grounds)
+  if (typeof found !== 'string') return { active: true, reason: null, fault: null }
+  const reason = found === 'key_unknown' ? explainKey(record.kid, await store.listKeys()) : faults[found]
+  return { active: false, reason, fault: found }
+}
+
+// As they stand in the token, but for the second in which it was made: the record has the moment.
+function claimsOf(record: IssuanceRecord, issuer: string | undefined): AccessTokenClaims {
+  const { jti, clientId, subject, audience, scope, expiresAt, familyId, confirmation } = record
+  const iat = Math.floor(ulidMilliseconds(jti) / 1000)
+  return {
+    iss: issuer ?? '',
+    sub: subject,
+    aud: audience,
+    exp: expiresAt,
+    iat,
+    nbf: iat,
+    jti,
+    client_id: clientId,
+    ...(scope === undefined ? {} : { scope }),
+    ...(familyId === undefined ? {} : { sid: familyId }),
+    ...(confirmation === undefined ? {} : { cnf: confirmation }),
+  }
 }
 
 // The marks before the registry: see `token-verifier.ts`.

@@ -6,7 +6,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import type { KeyState } from '../../src/key/signing-key.ts'
 import { makeUlid } from '../../src/lib/id.ts'
 import { openStore } from '../../src/store/open-store.ts'
-import { type Inspection, inspectToken } from '../../src/token/inspect.ts'
+import { type Inspection, inspectIssuance, inspectToken } from '../../src/token/inspect.ts'
 import { startTestIssuer, type TestIssuer } from '../support/issuer.ts'
 import { claimsOf, headerOf } from '../support/jwt.ts'
 import { temporaryFolder } from '../support/process.ts'
@@ -39,6 +39,13 @@ async function start(): Promise<Setting> {
 
 function encode(value: unknown): string {
   return Buffer.from(JSON.stringify(value)).toString('base64url')
+}
+
+/** Without the token, from its record. */
+async function inspectRecord({ store, clock, token }: Setting) {
+  const record = await store.findIssuance(String(claimsOf(token).jti))
+  if (record === undefined) throw new Error('no record')
+  return inspectIssuance(record, store, clock.nowMilliseconds())
 }
 
 const notOurs = { active: false, recorded: false }
@@ -401,5 +408,50 @@ describe('the inspection of a token', () => {
       }),
       { seed: 20_260_102, numRuns: 500 },
     )
+  })
+})
+
+describe('the inspection of a record', () => {
+  type Ending = (setting: Setting, jti: string) => unknown
+
+  const revoked = (jti: string) => ({ type: 'token.revoked', jti, clientId: 'billing', actor: 'cli:test' }) as const
+
+  it('says of a token that is alive that it is', async () => {
+    await expect(inspectRecord(await start())).resolves.toEqual({ active: true, reason: null, fault: null })
+  })
+
+  it.each<[string, Ending, Inspection['fault']]>([
+    ['has expired', ({ clock }) => clock.advance(300), 'expired'],
+    ['was revoked', ({ store }, jti) => store.revokeToken({ expiresAt: 2e12 }, revoked(jti)), 'revoked'],
+    [
+      'is of a client that is disabled',
+      ({ store }) => store.setClientStatus('billing', 'disabled', 'cli:test'),
+      'client_disabled',
+    ],
+    ['is of a client that is deleted', ({ store }) => store.deleteClient('billing', 'cli:test'), 'client_deleted'],
+  ])('says of one that %s the same as of the token itself', async (_, end, fault) => {
+    const setting = await start()
+    await end(setting, String(claimsOf(setting.token).jti))
+    const { active, reason } = await setting.inspect(setting.token)
+    await expect(inspectRecord(setting)).resolves.toEqual({ active, reason, fault })
+    expect(active).toBe(false)
+  })
+
+  it('says of one whose key was revoked that it is dead', async () => {
+    const setting = await start()
+    const { clock, store, token } = setting
+    const now = clock.nowMilliseconds()
+    const kid = String(headerOf(token).kid)
+    const moves = [
+      { kid, from: 'active', to: 'retiring' },
+      { kid, from: 'retiring', to: 'compromised' },
+    ] as const
+    const at = { now, running: 0, wall: now, resets: 0 }
+    await store.changeRing({ moves, adds: [], at, timing: defaultTiming, reason: 'emergency' }, 'cli:test')
+    await expect(inspectRecord(setting)).resolves.toEqual({
+      active: false,
+      reason: 'its key was revoked as compromised',
+      fault: 'key_unknown',
+    })
   })
 })
