@@ -33,6 +33,8 @@ const tokenEndings: readonly AuditType[] = [
   'client.offboarded',
   'client.tokens_ended',
   'client.deleted',
+  'key.compromised',
+  'store.restored',
 ]
 
 export const auditExplain: Command = {
@@ -178,6 +180,7 @@ function isAbout(record: Of<'token.refused'> | Of<'token.issued'>, entry: AuditE
   }
   if (entry.type === 'token.revoked') return entry.jti === record.jti
   if (entry.type === 'family.ended') return entry.familyId === record.familyId
+  if (entry.type === 'key.compromised') return 'kid' in entry && entry.kid === record.kid
   return entry.at >= record.at
 }
 

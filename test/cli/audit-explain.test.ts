@@ -6,9 +6,10 @@ import { refusalHelp } from '../../src/cli/refusal-help.ts'
 import { makeUlid } from '../../src/lib/id.ts'
 import { reasons } from '../../src/oauth/errors.ts'
 import { startAccess } from '../support/access.ts'
+import { claimsOf, headerOf } from '../support/jwt.ts'
 import { mayfly, root } from '../support/process.ts'
 import { addClient } from '../support/registry.ts'
-import { claimsOf, requestToken } from '../support/server.ts'
+import { requestToken } from '../support/server.ts'
 
 type Json = Record<string, unknown>
 
@@ -79,6 +80,19 @@ describe('mayfly audit explain', { timeout: 60_000 }, () => {
       inactive_because: 'it was revoked',
       related: [{ type: 'token.revoked', jti: ended }],
     })
+  })
+
+  it('names the key of a token that died with it', async () => {
+    const { run, ask, explain, begin } = await start()
+    const { accessToken } = await begin()
+    const { kid } = headerOf(accessToken)
+    await run('key', 'revoke', String(kid))
+    expect(await explain(String(claimsOf(accessToken).jti))).toMatchObject({
+      active: false,
+      inactive_because: 'its key was revoked as compromised',
+      related: [{ type: 'key.compromised', kid }],
+    })
+    expect(await explain(await ask())).toMatchObject({ active: true, related: [] })
   })
 
   it('shows of a reused refresh token the refusal and the end of its family', async () => {
