@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Command } from '../src/cli/command.ts'
 import { commands, nouns } from '../src/cli/commands.ts'
 import { refusalHelp } from '../src/cli/refusal-help.ts'
-import { settingDescriptions } from '../src/config.ts'
+import { settingDescriptions } from '../src/config/settings.ts'
 import { reasons, refusalOf } from '../src/oauth/errors.ts'
 
 const root = join(import.meta.dirname, '..')

@@ -1,6 +1,6 @@
 import { inspect, styleText } from 'node:util'
 import { type DestinationStream, destination, type Logger, pino } from 'pino'
-import type { LogLevel } from './config.ts'
+import type { LogLevel } from './config/operation.ts'
 
 // Nothing below hands a credential to the log; should something ever do, these names do not get through.
 const redact = {

@@ -1,6 +1,8 @@
 /** The life of a server process: prepare, listen, start, and at the signal drain and close. */
-import { type App, type AppOptions, type PreparedApp, prepareApp } from './app.ts'
-import type { Settings } from './config.ts'
+import type { AppOptions } from './app/parts.ts'
+import { type PreparedApp, prepareApp } from './app/prepare.ts'
+import type { App } from './app/start.ts'
+import type { Settings } from './config/settings.ts'
 import { findFreePort, type Listener, listen } from './http/listen.ts'
 import type { ServerCertificate } from './http/tls-files.ts'
 import { describeError, type Log } from './lib/log.ts'

@@ -3,17 +3,9 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import {
-  ConfigError,
-  type Environment,
-  isIssuer,
-  isLoopback,
-  parseSettings,
-  readEnvironment,
-  settingDescriptions,
-  toBlockList,
-  unknownVariables,
-} from '../src/config.ts'
+import { isIssuer, isLoopback, toBlockList } from '../src/config/hosts.ts'
+import { ConfigError, type Environment } from '../src/config/setting.ts'
+import { parseSettings, readEnvironment, settingDescriptions, unknownVariables } from '../src/config/settings.ts'
 import { temporaryFolder } from './support/process.ts'
 
 const folder = '/srv/mayfly'

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { stalePages } from '../scripts/generate-docs.ts'
 import { isProof, parseGuarantees } from '../scripts/guarantees.ts'
 import { commands, nouns } from '../src/cli/commands.ts'
-import { settingDescriptions } from '../src/config.ts'
+import { settingDescriptions } from '../src/config/settings.ts'
 import { cleanEnvironment, finish, root, temporaryFolder } from './support/process.ts'
 import { copyTree, filesOfTheTree } from './support/tree.ts'
 

@@ -1,7 +1,7 @@
 /** The installation of a run: keys, an API for each algorithm, one client of both, and a witness of the order of commits. */
-import { prepareApp } from '../../src/app.ts'
+import { prepareApp } from '../../src/app/prepare.ts'
 import { generateSecret } from '../../src/client/client-secret.ts'
-import { parseSettings } from '../../src/config.ts'
+import { parseSettings } from '../../src/config/settings.ts'
 import { signingAlgs } from '../../src/key/signer.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { openStoreAt } from '../../src/store/open-store.ts'

@@ -1,5 +1,5 @@
 /** A server process of the rig: the program that `mayfly serve` runs, with compressed time. */
-import { parseSettings } from '../../src/config.ts'
+import { parseSettings } from '../../src/config/settings.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { createLogger } from '../../src/logger.ts'
 import { startServer } from '../../src/main.ts'

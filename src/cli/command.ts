@@ -1,5 +1,5 @@
 import type { Actor } from '../audit/event.ts'
-import type { Settings } from '../config.ts'
+import type { Settings } from '../config/settings.ts'
 import type { Store } from '../store/store.ts'
 
 /** A command was used wrongly: exit code 2. The message is one sentence. */

@@ -1,4 +1,4 @@
-import { isIssuer } from '../config.ts'
+import { isIssuer } from '../config/hosts.ts'
 import { type Command, UsageError } from './command.ts'
 import { printObject } from './print.ts'
 import { quote } from './values.ts'

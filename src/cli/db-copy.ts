@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { parseDatabasePlace, readUrlFile } from '../config.ts'
+import { parseDatabasePlace, readUrlFile } from '../config/storage.ts'
 import { StoreUnavailable } from '../lib/store-error.ts'
 import type { Copied } from '../store/copy/copy.ts'
 import type { Move, StorePlace } from '../store/open-store.ts'

@@ -1,4 +1,4 @@
-import { keyTimingOf } from '../config.ts'
+import { keyTimingOf } from '../config/keys.ts'
 import type { Command } from './command.ts'
 import { printObject } from './print.ts'
 

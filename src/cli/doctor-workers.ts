@@ -1,4 +1,4 @@
-import type { Settings } from '../config.ts'
+import type { Settings } from '../config/settings.ts'
 import type { Finding } from './doctor-checks.ts'
 
 /** Whether this machine has something to do for so many workers. */

@@ -1,6 +1,6 @@
 /** What a start prints below its first line. */
 import { generateSecret } from '../client/client-secret.ts'
-import type { Settings } from '../config.ts'
+import type { Settings } from '../config/settings.ts'
 import type { RunningServer } from '../main.ts'
 import { curlFor } from './client-create.ts'
 import { program } from './program.ts'

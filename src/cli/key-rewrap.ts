@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { defaultWitnessFile } from '../config.ts'
+import { defaultWitnessFile } from '../config/storage.ts'
 import type { Store } from '../store/store.ts'
 import { type Command, type CommandContext, CommandFailure, UsageError } from './command.ts'
 import { viewRing } from './open-ring.ts'

@@ -1,4 +1,4 @@
-import { keyTimingOf } from '../config.ts'
+import { keyTimingOf } from '../config/keys.ts'
 import type { KeyMaterial, RingChange } from '../key/key-store.ts'
 import type { KeyRing } from '../key/ring.ts'
 import type { RingClock, RingMoment } from '../key/ring-clock.ts'

@@ -12,7 +12,8 @@
  */
 import cluster from 'node:cluster'
 import { fileURLToPath } from 'node:url'
-import type { Environment, Settings } from '../config.ts'
+import type { Environment } from '../config/setting.ts'
+import type { Settings } from '../config/settings.ts'
 import { MetricsSum } from '../http/metrics-sum.ts'
 import { createSharedMemory, type SharedMemory, serveSharedMemory } from '../http/shared-line.ts'
 import { BackOff } from '../lib/back-off.ts'

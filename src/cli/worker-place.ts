@@ -1,5 +1,5 @@
 import cluster, { type Worker } from 'node:cluster'
-import type { Environment } from '../config.ts'
+import type { Environment } from '../config/setting.ts'
 import type { MetricsSnapshot, WorkerState } from '../http/metrics-sum.ts'
 import { Channel, NoAnswer } from '../lib/channel.ts'
 import { CommandFailure } from './command.ts'

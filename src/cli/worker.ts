@@ -1,7 +1,7 @@
 /** One of several processes that share a port: a server as any other, which a supervisor starts and ends (`supervisor.ts`). */
 import cluster from 'node:cluster'
-import type { Membership } from '../app.ts'
-import { parseSettings, type Settings } from '../config.ts'
+import type { Membership } from '../app/parts.ts'
+import { parseSettings, type Settings } from '../config/settings.ts'
 import { createSharedCounts } from '../http/shared-counts.ts'
 import { createSharedMemory, SharedLine } from '../http/shared-line.ts'
 import { createSharedProofs } from '../http/shared-proofs.ts'

@@ -20,15 +20,8 @@ export interface RingRoot {
   readonly root: RootKey
 }
 
-/** The keys that refresh tickets are derived from, by the version of their root. */
-export interface TicketKeys {
-  readonly newestVersion: number
-  /** `undefined` for a root that is no longer there. */
-  keyOf(rootVersion: number): KeyObject | undefined
-}
-
-/** The keys that DPoP nonces are made with, by the version of their root. */
-export interface DpopNonceKeys {
+/** Keys for one use that derive from the root keys, by the version of their root. */
+export interface DerivedKeys {
   readonly newestVersion: number
   /** `undefined` for a root that is no longer there. */
   keyOf(rootVersion: number): KeyObject | undefined
@@ -96,19 +89,23 @@ export class KeyRing {
   }
 
   /** What refresh tickets are derived from. @throws KeyMaterialError when there is no root key */
-  get ticketKeys(): TicketKeys {
-    return { newestVersion: this.root.root.version, keyOf: (version) => this.#ticketKeys.get(version) }
+  get ticketKeys(): DerivedKeys {
+    return this.#derivedKeys(this.#ticketKeys)
   }
 
   /** What DPoP nonces are made with. @throws KeyMaterialError when there is no root key */
-  get nonceKeys(): DpopNonceKeys {
-    return { newestVersion: this.root.root.version, keyOf: (version) => this.#nonceKeys.get(version) }
+  get nonceKeys(): DerivedKeys {
+    return this.#derivedKeys(this.#nonceKeys)
   }
 
   /** The newest root key, to make keys with. @throws KeyMaterialError when there is none */
   get root(): RingRoot {
     if (this.#root === undefined) throw new KeyMaterialError('the database has no root key')
     return this.#root
+  }
+
+  #derivedKeys(keys: ReadonlyMap<number, KeyObject>): DerivedKeys {
+    return { newestVersion: this.root.root.version, keyOf: (version) => keys.get(version) }
   }
 }
 

@@ -67,6 +67,21 @@ export interface Store
   close(): Promise<void>
 }
 
+/** What concerns the store as a whole, without backups and what goes by a witness. */
+export type WholeStore = Pick<
+  Store,
+  | 'location'
+  | 'clock'
+  | 'follow'
+  | 'link'
+  | 'setIssuer'
+  | 'checkWritable'
+  | 'backlogBytes'
+  | 'check'
+  | 'readUsage'
+  | 'close'
+>
+
 /** How a process stands with a database elsewhere. */
 export interface StoreLink {
   readonly connections: {

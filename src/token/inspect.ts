@@ -2,7 +2,7 @@
 import type { IssuanceRecord } from '../audit/event.ts'
 import type { ClientStore } from '../client/client-store.ts'
 import type { KeyStore } from '../key/key-store.ts'
-import type { TicketKeys } from '../key/ring.ts'
+import type { DerivedKeys } from '../key/ring.ts'
 import type { SigningKeyFacts } from '../key/signing-key.ts'
 import { makeVerifyingKey } from '../key/verifying-key.ts'
 import { formatTimestamp } from '../lib/clock.ts'
@@ -177,7 +177,7 @@ export interface TicketInspection {
 /** What a ticket is inspected beside. */
 export interface TicketGrounds {
   readonly store: FamilyStore & ClientStore & RegistryStore
-  readonly keys: TicketKeys
+  readonly keys: DerivedKeys
   readonly retryWindowMilliseconds: number
   /** Milliseconds since the epoch. */
   readonly now: number

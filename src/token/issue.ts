@@ -10,7 +10,7 @@ import type { Origin } from '../audit/event.ts'
 import type { AuthenticatedClient } from '../client/authenticate.ts'
 import type { Client } from '../client/client.ts'
 import { isSecretId } from '../client/client-secret.ts'
-import type { TicketKeys } from '../key/ring.ts'
+import type { DerivedKeys } from '../key/ring.ts'
 import type { Signer, SigningAlg } from '../key/signer.ts'
 import { type Clock, nowSeconds } from '../lib/clock.ts'
 import { makeUlid } from '../lib/id.ts'
@@ -68,7 +68,7 @@ export interface IssuedToken {
 /** The registry as the token was decided on. */
 export interface Fence {
   readonly sequence: number
-  readonly ticketKeys: TicketKeys
+  readonly ticketKeys: DerivedKeys
   /** Only tokens issued after this moment would be alive (milliseconds). */
   readonly tokensAfter: number
   activeSigner(alg: SigningAlg): Signer

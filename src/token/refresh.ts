@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { FamilyEnded, Origin } from '../audit/event.ts'
 import type { Client } from '../client/client.ts'
-import type { TicketKeys } from '../key/ring.ts'
+import type { DerivedKeys } from '../key/ring.ts'
 import type { Clock } from '../lib/clock.ts'
 import { makeUlid } from '../lib/id.ts'
 import { type Confirmation, formatConfirmation } from '../oauth/confirmation.ts'
@@ -28,7 +28,7 @@ export interface Presentation {
 export interface TicketContext {
   readonly presentation: Presentation
   readonly client: Client
-  readonly keys: TicketKeys
+  readonly keys: DerivedKeys
   readonly origin: Origin
   /** The registry sequence that the client was authenticated at. */
   readonly sequence: number
@@ -139,7 +139,7 @@ export class RefreshTickets {
   }
 
   /** A new family, and its first ticket. `bornAt`: by the clock that dates tokens. */
-  planStart(grant: FamilyGrant & { readonly bornAt: number }, keys: TicketKeys): PlannedTicket {
+  planStart(grant: FamilyGrant & { readonly bornAt: number }, keys: DerivedKeys): PlannedTicket {
     const now = this.#clock.nowMilliseconds()
     const familyExpiresAt = now + this.#settings.refreshTokenMaxTtlSeconds * 1000
     const family: RefreshFamily = {
@@ -165,7 +165,7 @@ export class RefreshTickets {
    * @param confirmation what the token shall be bound to that comes with it
    * @throws OAuthError `refresh_root_replaced`, `refresh_retry_other_key`, `proof_missing`, `certificate_missing`
    */
-  planNext({ use, family, generation }: Redemption, keys: TicketKeys, confirmation?: Confirmation): PlannedTicket {
+  planNext({ use, family, generation }: Redemption, keys: DerivedKeys, confirmation?: Confirmation): PlannedTicket {
     const { familyId, lastJti } = family
     requireBinding(use, family.confirmation, confirmation)
     const at = this.#clock.nowMilliseconds()
@@ -202,7 +202,7 @@ function requireBinding(use: Redemption['use'], before: Confirmation | undefined
 
 type Derived = Pick<RefreshFamily, 'familyId' | 'seed' | 'generation' | 'rootVersion'>
 
-function ticketOf(family: Derived, keys: TicketKeys): string {
+function ticketOf(family: Derived, keys: DerivedKeys): string {
   const key = keys.keyOf(family.rootVersion)
   if (key === undefined) throw new OAuthError('refresh_root_replaced')
   return makeTicket(family, family.seed, key)

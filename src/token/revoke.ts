@@ -5,7 +5,7 @@
  */
 import type { Ender, Origin } from '../audit/event.ts'
 import type { Client } from '../client/client.ts'
-import type { TicketKeys } from '../key/ring.ts'
+import type { DerivedKeys } from '../key/ring.ts'
 import type { AccessTokenClaims } from '../oauth/claims.ts'
 import { OAuthError, type Reason } from '../oauth/errors.ts'
 import type { RefreshFamily } from './family.ts'
@@ -28,7 +28,7 @@ export type RevocationTarget =
 /** Who asks, and what a token is judged by. */
 export interface RevocationContext {
   readonly client: Client
-  readonly keys: TicketKeys
+  readonly keys: DerivedKeys
   readonly tickets: RefreshTickets
   readonly verify: VerifyToken
   readonly origin: Origin

@@ -5,14 +5,8 @@ import { isAbsolute, join } from 'node:path'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import {
-  ConfigError,
-  type Environment,
-  parseSettings,
-  readEnvironment,
-  type Settings,
-  settingDescriptions,
-} from '../../src/config.ts'
+import { ConfigError, type Environment } from '../../src/config/setting.ts'
+import { parseSettings, readEnvironment, type Settings, settingDescriptions } from '../../src/config/settings.ts'
 import { canary, patience, runs, seed, watchForCrashes } from '../support/hostile.ts'
 
 const variables = [...settingDescriptions.map(({ variable }) => variable), 'MAYFLY_DATABASE_URL_FILE']

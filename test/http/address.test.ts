@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { toBlockList } from '../../src/config.ts'
+import { toBlockList } from '../../src/config/hosts.ts'
 import { addressGroup, createAddressOf } from '../../src/http/address.ts'
 
 function incoming(remoteAddress: string | undefined, forwarded?: string): IncomingMessage {

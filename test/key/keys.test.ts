@@ -13,8 +13,8 @@ import {
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { type PreparedApp, prepareApp } from '../../src/app.ts'
-import { parseSettings } from '../../src/config.ts'
+import { type PreparedApp, prepareApp } from '../../src/app/prepare.ts'
+import { parseSettings } from '../../src/config/settings.ts'
 import { createMasterKey, readMasterKey } from '../../src/key/master-key-file.ts'
 import { KeyRing, KeyRingOpener } from '../../src/key/ring.ts'
 import {

@@ -127,8 +127,8 @@ describe('a SQLite file', () => {
   })
 
   it('F12 keeps the first keys when its -wal is lost right after the first start', async () => {
-    const { prepareApp } = await import('../../src/app.ts')
-    const { parseSettings } = await import('../../src/config.ts')
+    const { prepareApp } = await import('../../src/app/prepare.ts')
+    const { parseSettings } = await import('../../src/config/settings.ts')
     const { silentLog } = await import('../../src/lib/log.ts')
     const folder = temporaryFolder()
     const settings = parseSettings({}, folder)

@@ -1,7 +1,7 @@
 /** A folder as `mayfly serve` leaves it, with one resource and one client: what a test of the whole process starts from. */
 import { join } from 'node:path'
-import { prepareApp } from '../../src/app.ts'
-import { parseSettings } from '../../src/config.ts'
+import { prepareApp } from '../../src/app/prepare.ts'
+import { parseSettings } from '../../src/config/settings.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { temporaryFolder } from './process.ts'
 import { addClient, addResource } from './server.ts'

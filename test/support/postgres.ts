@@ -2,7 +2,7 @@
 import pg from 'pg'
 import { afterAll, beforeAll, onTestFinished } from 'vitest'
 import { PostgresServer } from '../../scripts/postgres-server.ts'
-import { parseSettings } from '../../src/config.ts'
+import { parseSettings } from '../../src/config/settings.ts'
 import { openStoreAt, type StorePlace } from '../../src/store/open-store.ts'
 
 export { password } from '../../scripts/postgres-server.ts'

@@ -7,7 +7,14 @@ import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { RegistryHead, RegistryStore, Sequences } from '../../registry/registry-store.ts'
 import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
 import type { BackupFile } from '../copy/sides.ts'
-import { type Acceptance, type Store, type StoreEvents, StoreOpenError, type StoreUsage } from '../store.ts'
+import {
+  type Acceptance,
+  type Store,
+  type StoreEvents,
+  StoreOpenError,
+  type StoreUsage,
+  type WholeStore,
+} from '../store.ts'
 import { createAuditStore } from './audit-store.ts'
 import { writeBackup } from './backup.ts'
 import { createClientStore } from './client-store.ts'
@@ -156,20 +163,6 @@ function createWitnessedStore(connection: Connection, guard: PostgresGuard | und
     },
   }
 }
-
-type WholeStore = Pick<
-  Store,
-  | 'location'
-  | 'clock'
-  | 'follow'
-  | 'link'
-  | 'setIssuer'
-  | 'checkWritable'
-  | 'backlogBytes'
-  | 'check'
-  | 'readUsage'
-  | 'close'
->
 
 interface WholeStoreParts {
   readonly database: Database

@@ -7,7 +7,14 @@ import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { RegistryHead, RegistryStore, Sequences } from '../../registry/registry-store.ts'
 import { longestTokenLifeMilliseconds } from '../../token/mark-store.ts'
 import { requireHere } from '../copy/state.ts'
-import { type Acceptance, type Store, type StoreEvents, StoreOpenError, type StoreUsage } from '../store.ts'
+import {
+  type Acceptance,
+  type Store,
+  type StoreEvents,
+  StoreOpenError,
+  type StoreUsage,
+  type WholeStore,
+} from '../store.ts'
 import { ActQueue, type ActWitness } from './act-queue.ts'
 import { createAuditStore } from './audit-store.ts'
 import { writeBackup } from './backup.ts'
@@ -66,6 +73,7 @@ export function openSqliteStore(
     ...createAuditStore(connection),
     ...createWholeStore(connection, path, guard),
     ...createWitnessedStore(connection, guard),
+    backup: async (file) => writeBackup(sqlite, file),
     get doubt() {
       return guard?.doubt
     },
@@ -186,21 +194,6 @@ function createRegistryStore(connection: Connection): RegistryStore {
   }
 }
 
-type WholeStore = Pick<
-  Store,
-  | 'location'
-  | 'clock'
-  | 'follow'
-  | 'link'
-  | 'setIssuer'
-  | 'checkWritable'
-  | 'backlogBytes'
-  | 'check'
-  | 'readUsage'
-  | 'backup'
-  | 'close'
->
-
 function createWholeStore(connection: Connection, path: string, guard: WitnessGuard | undefined): WholeStore {
   const { db, sqlite, acts } = connection
   // It must change something: a page that stays the same is not written.
@@ -233,7 +226,6 @@ function createWholeStore(connection: Connection, path: string, guard: WitnessGu
     backlogBytes: () => backlogBytes(sqlite),
     check: () => read(() => checkDatabase(connection)),
     readUsage: (since) => read(() => readUsage(connection, path, since)),
-    backup: async (file) => writeBackup(sqlite, file),
     close: async () => {
       await acts.drain()
       sqlite.close()
