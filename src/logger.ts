@@ -1,6 +1,7 @@
 import { inspect, styleText } from 'node:util'
-import { type DestinationStream, destination, type Logger, pino } from 'pino'
+import { type Logger, pino } from 'pino'
 import type { LogLevel } from './config/operation.ts'
+import { type LineSink, LineWriter } from './lib/line-writer.ts'
 
 // Nothing below hands a credential to the log; should something ever do, these names do not get through.
 const redact = {
@@ -16,30 +17,52 @@ const redact = {
   censor: '[redacted]',
 }
 
-/** Lines that cannot be written wait for room up to this, and later ones are dropped. */
-const maxWaitingBytes = 1024 * 1024
 /** What a pipe takes whole, whoever else writes to it (POSIX guarantees 512, Linux 4096). */
 const maxLineBytes = 4_096
 const maxTextLength = 400
 
+export interface LoggerOptions {
+  readonly level: LogLevel
+  /** Whether a person reads it, on a terminal. */
+  readonly readable: boolean
+  /** Fields of every line. */
+  readonly base?: object
+}
+
+/** A log, and what its lines wait in. */
+export interface OperatorLog {
+  readonly log: Logger
+  readonly lines: LineWriter
+}
+
 /**
- * The operator's log, on stderr: JSON lines, or readable ones for a terminal. Several processes may write to one pipe: each
- * line is one write of no more than what arrives in one piece.
- *
- * @param base fields of every line
+ * The operator's log: JSON lines, or readable ones for a terminal. Several processes may write to one pipe: each line is one
+ * write of no more than what arrives in one piece. A log that cannot be written, its disk full perhaps, or its reader asleep,
+ * must not become the answer to a request.
  */
-export function createLogger(level: LogLevel, readable: boolean, base: object | null = null): Logger {
-  const stderr = destination({ fd: 2, sync: true, maxLength: maxWaitingBytes, maxWrite: maxLineBytes })
-  // A log that cannot be written, its disk full perhaps, must not become the answer to a request: without a listener each
-  // line would throw where it was logged.
-  stderr.on('error', () => {})
-  const stream: DestinationStream = readable
-    ? { write: (line) => void stderr.write(formatLine(line)) }
-    : { write: (line) => void stderr.write(shorten(line)) }
+export function createLogger(sink: LineSink, { level, readable, base }: LoggerOptions): OperatorLog {
+  const format = readable ? formatLine : shorten
+  let told = ''
+  const ofLosses = createPino({ level: 'warn', base }, (line) => {
+    told = format(line)
+  })
+  const lines = new LineWriter(sink, {
+    describeLoss: (count) => {
+      ofLosses.warn({ lines: count }, 'lines of the log were lost: nobody read them')
+      return told
+    },
+  })
+  return { log: createPino({ level, base }, (line) => lines.write(format(line))), lines }
+}
+
+function createPino(
+  { level, base }: { readonly level: LogLevel; readonly base: object | undefined },
+  write: (line: string) => void,
+): Logger {
   return pino(
     {
       level,
-      base,
+      base: base ?? null,
       redact,
       messageKey: 'message',
       // Errors come described; pino's own serializer would take the description for an error.
@@ -47,7 +70,7 @@ export function createLogger(level: LogLevel, readable: boolean, base: object | 
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    stream,
+    { write },
   )
 }
 

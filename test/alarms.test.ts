@@ -16,6 +16,7 @@ const connections = { inUse: 1, idle: 0, waiting: 0, limit: 10 }
 /** What a process on PostgreSQL measures besides. */
 const onPostgres = new Metrics({
   secretChecks: () => 0,
+  logLinesLost: () => 0,
   clockOffsetSeconds: () => 0,
   storeLink: () => ({ connections, viewAgeSeconds: 0 }),
   storeBacklogBytes: () => 0,

@@ -5,8 +5,8 @@ import { cleanEnvironment, finish, root } from './support/process.ts'
 /** Runs a script with a logger called `log` on one pipe. @returns its lines */
 async function run(script: string, processes = 1): Promise<readonly string[]> {
   const program = `
-    const { createLogger } = await import(${JSON.stringify(`${root}/src/logger.ts`)})
-    const log = createLogger('debug', false, { worker: Number(process.env.NUMBER) })
+    const { openLog } = await import(${JSON.stringify(`${root}/src/cli/operator-log.ts`)})
+    const { log } = openLog('debug', { worker: Number(process.env.NUMBER) })
     ${script}`
   const one = (i: number): string => `NUMBER=${i} "$0" --input-type=module -e "$1" &`
   const shell = `${Array.from({ length: processes }, (_, i) => one(i + 1)).join(' ')} wait`

@@ -1,7 +1,7 @@
 /** A server process of the rig: the program that `mayfly serve` runs, with compressed time. */
+import { openLog } from '../../src/cli/operator-log.ts'
 import { parseSettings } from '../../src/config/settings.ts'
 import { systemClock } from '../../src/lib/clock.ts'
-import { createLogger } from '../../src/logger.ts'
 import { startServer } from '../../src/main.ts'
 import { FastClock } from './fast-clock.ts'
 import type { ServerOrder } from './plan.ts'
@@ -29,7 +29,7 @@ const server = await startServer(settings, {
   // That of the database runs as the machine's does.
   comparesClocks: false,
   drainIdleMilliseconds: 10,
-  log: createLogger(settings.logLevel, false),
+  ...openLog(settings.logLevel),
 })
 receive<'stop'>(async () => {
   await server.stop()

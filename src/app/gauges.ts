@@ -9,11 +9,12 @@ import type { Parts } from './parts.ts'
 /** The metrics of this process. */
 export function createMetrics(
   checker: ImportedSecretChecker,
-  { registry, ringClock, settings, store }: Parts,
+  { registry, ringClock, settings, store, linesLost }: Parts,
 ): Metrics {
   const timing = keyTimingOf(settings)
   return new Metrics({
     secretChecks: () => checker.load,
+    logLinesLost: linesLost,
     storeBacklogBytes: () => store.backlogBytes(),
     clockOffsetSeconds: () => store.clock.offsetMilliseconds / 1000,
     storeLink: () => store.link(),

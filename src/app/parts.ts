@@ -33,6 +33,8 @@ export interface AppOptions {
   readonly membership?: Membership
   readonly clock?: Clock
   readonly log: Log
+  /** How many lines of the log were dropped. */
+  readonly linesLost?: () => number
   readonly signerHook?: SignerHook
   readonly drainIdleMilliseconds?: number
   /** What the key ring and its calendar run by, where deadlines of requests must not run as fast; `clock` unless given. */
@@ -57,6 +59,7 @@ export interface Parts {
   readonly ring: KeyRing
   readonly ringClock: RingClock
   readonly log: Log
+  readonly linesLost: () => number
   readonly membership: Membership | undefined
   readonly keyTickMilliseconds: number
   readonly outside: FetcherOptions

@@ -76,6 +76,7 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
       ring,
       ringClock,
       log: options.log,
+      linesLost: options.linesLost ?? (() => 0),
       membership: options.membership,
       events,
       failed: new Set(),

@@ -6,17 +6,17 @@ import type { Environment } from '../config/setting.ts'
 import { readEnvironment, type Settings, unknownVariables } from '../config/settings.ts'
 import { defaultWitnessFile } from '../config/storage.ts'
 import { describeError, type Log } from '../lib/log.ts'
-import { createLogger } from '../logger.ts'
 import { type CommandContext, CommandFailure } from './command.ts'
+import { openLog, type ServerLog } from './operator-log.ts'
 
 /** Runs a server until SIGTERM or SIGINT. @throws what `startServer` throws */
 export async function runServer(context: CommandContext, dev: boolean): Promise<void> {
   const folder = dev ? mkdtempSync(join(tmpdir(), 'mayfly-dev-')) : undefined
   const settings = folder === undefined ? context.settings : devSettings(context.settings, folder)
-  const log = createLogger(settings.logLevel, process.stderr.isTTY === true)
+  const { log, linesLost } = openLog(settings.logLevel)
   if (folder !== undefined) process.once('exit', () => throwAway(folder))
   const environment = readEnvironment(process.env, process.cwd())
-  const run = { settings, environment, dev, log, ended: catchSignals(log) }
+  const run = { settings, environment, dev, log, linesLost, ended: catchSignals(log) }
   try {
     for (const name of unknownVariables(environment))
       log.warn({ variable: name }, 'not a setting of this version: ignored')
@@ -26,19 +26,18 @@ export async function runServer(context: CommandContext, dev: boolean): Promise<
   }
 }
 
-interface Run {
+interface Run extends ServerLog {
   readonly settings: Settings
   readonly environment: Environment
   readonly dev: boolean
-  readonly log: Log
   /** Resolves at the first signal. */
   readonly ended: Promise<void>
 }
 
-async function runAlone({ settings, dev, log, ended }: Run): Promise<void> {
+async function runAlone({ settings, dev, log, linesLost, ended }: Run): Promise<void> {
   const { startServer } = await import('../main.ts')
   const { describeFirstSteps, makeDevClient } = await import('./first-steps.ts')
-  const server = await startServer(settings, { log })
+  const server = await startServer(settings, { log, linesLost })
   announce(server.url)
   try {
     process.stdout.write(dev ? await makeDevClient(server) : await describeFirstSteps(settings, server))

@@ -10,11 +10,11 @@ import { systemClock } from '../lib/clock.ts'
 import { describeError, type Log } from '../lib/log.ts'
 import { pause } from '../lib/pause.ts'
 import { StoreUnavailable } from '../lib/store-error.ts'
-import { createLogger } from '../logger.ts'
 import { type RunningServer, startServer } from '../main.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { CommandFailure } from './command.ts'
 import { describeFirstSteps, makeDevClient } from './first-steps.ts'
+import { openLog, type ServerLog } from './operator-log.ts'
 import { readVersion } from './program.ts'
 import {
   firstStartVariable,
@@ -37,13 +37,13 @@ const maxWaiting = 1_000
 export async function runWorker(): Promise<void> {
   const settings = parseSettings(process.env, process.cwd())
   const number = Number(process.env[workerVariable])
-  const log = createLogger(settings.logLevel, process.stderr.isTTY === true, { worker: number })
+  const { log, linesLost } = openLog(settings.logLevel, { worker: number })
   const talk: Talk = new Channel(createSend())
   process.on('message', (message) => talk.receive(message))
   const { ends, drains, gone } = listenForTheEnd(talk, log)
   try {
     // The socket is had from the supervisor: who does not listen yet when it is gone would wait for ever.
-    const server = await Promise.race([begin(settings, { number, talk, log }), gone])
+    const server = await Promise.race([begin(settings, { number, talk, log, linesLost }), gone])
     await ends
     // The others hear of it at the same time, or a little later: a client whose connection ends here must not come to one
     // of them that is about to close.
@@ -72,7 +72,7 @@ function createSend(): (message: object) => void {
 
 async function begin(
   settings: Settings,
-  { number, talk, log }: { readonly number: number; readonly talk: Talk; readonly log: Log },
+  { number, talk, log, linesLost }: ServerLog & { readonly number: number; readonly talk: Talk },
 ): Promise<RunningServer> {
   const first = process.env[firstStartVariable]
   requireSameProgram()
@@ -86,7 +86,7 @@ async function begin(
     seenProofs: createSharedProofs(line, own.proofs),
     readMetrics: () => readMetrics(talk),
   }
-  const server = await startServer(settings, { log, membership })
+  const server = await startServer(settings, { log, linesLost, membership })
   talk.on('snapshot', () => server.readSnapshot())
   talk.on('stopListening', () => {
     server.stopListening()

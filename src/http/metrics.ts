@@ -12,6 +12,8 @@ type ConnectionState = (typeof connectionStates)[number]
 export interface Gauges {
   /** Argon2id checks that run or wait. */
   secretChecks(): number
+  /** Lines of the log that were dropped. */
+  logLinesLost(): number
   /** See `Store.backlogBytes`. */
   storeBacklogBytes(): number
   /** How far the clock is ahead of the database's. */
@@ -162,6 +164,15 @@ export class Metrics {
 
 /** What the numbers of several processes that serve one database make together is said by `aggregator`; without it, their sum. */
 function addGauges(gauges: Gauges, registers: Registry[]): void {
+  new Counter({
+    name: 'mayfly_log_lines_lost_total',
+    help: 'Lines of the log that were dropped because nobody read it',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(gauges.logLinesLost())
+    },
+  })
   new Gauge({
     name: 'mayfly_secret_checks',
     help: 'Argon2id checks of imported secrets that run or wait',

@@ -68,6 +68,7 @@ const loud: Readonly<Record<string, Series>> = {
   MayflyKeysOfClientNotFetched: { 'mayfly_key_fetches_total{outcome="unreachable"}': '0+1x40' },
   MayflyWorkerSilent: { 'mayfly_workers{state="silent"}': '1x40' },
   MayflyWorkersRestart: { mayfly_worker_restarts_total: '0+1x40' },
+  MayflyLogLinesLost: { mayfly_log_lines_lost_total: '0+1x40' },
   MayflyFileDescriptors: { 'process_open_fds{job="mayfly"}': '900x40' },
 }
 

@@ -15,6 +15,7 @@ async function snapshotOf(figures: Figures): Promise<MetricsSnapshot> {
   const { issued = 0, requests = [], backlog = 0, checks = 0, nextSeconds = 100 } = figures
   const metrics = new Metrics({
     secretChecks: () => checks,
+    logLinesLost: () => 0,
     clockOffsetSeconds: () => 0,
     storeLink: () => undefined,
     storeBacklogBytes: () => backlog,
