@@ -3,8 +3,7 @@
  *
  *   npm run mutation                      every room
  *   npm run mutation -- client grant      these rooms; what is known of the others is kept
- *   npm run mutation -- --incremental     tests again only what changed since the last such run
- *   npm run mutation -- --survivors       tests again only what survived the last run, of code that is as it was then
+ *   npm run mutation -- --incremental     tests again only what code or tests have changed since the last run
  *   npm run mutation -- --report          runs nothing: looks at the last results again
  *
  * Results lie in `reports/mutation/`, and each call writes docs/mutation.md from all of them. Ends with 1 when a room
@@ -21,21 +20,6 @@ const root = join(import.meta.dirname, '..')
 const leastScore = 85
 
 type MutantResult = Awaited<ReturnType<Stryker['runMutationTest']>>[number]
-
-type Mutant = Pick<MutantResult, 'fileName' | 'location' | 'mutatorName' | 'replacement'>
-
-/** What of Stryker's own report is read. */
-interface Report {
-  readonly files: Readonly<
-    Record<
-      string,
-      {
-        readonly source: string
-        readonly mutants: readonly Pick<MutantResult, Exclude<keyof Mutant, 'fileName'> | 'status'>[]
-      }
-    >
-  >
-}
 
 interface Survivor {
   readonly file: string
@@ -61,10 +45,8 @@ for (const room of named) if (!rooms.includes(room)) throw new Error(`no room is
 setPriority(10)
 
 if (!options.includes('--report')) {
-  for (const room of named.length === 0 ? rooms : named) {
-    const result = options.includes('--survivors') ? await runSurvivors(room) : await run(room)
-    writeFileSync(resultPath(room), JSON.stringify(result))
-  }
+  for (const room of named.length === 0 ? rooms : named)
+    writeFileSync(resultPath(room), JSON.stringify(await run(room)))
 }
 report(rooms.filter((room) => existsSync(resultPath(room))).map(readResult))
 
@@ -82,10 +64,10 @@ function readResult(room: string): RoomResult {
 
 async function run(room: string): Promise<RoomResult> {
   const begin = performance.now()
-  const results = await mutate(room, [mutationRooms[room]?.mutate ?? ''], reportPath(room))
+  const results = await mutate(room)
   // What would not compile or load is no mutant; one that makes a test run for ever was noticed.
   const counted = results.filter(({ status }) => !['Ignored', 'CompileError', 'RuntimeError'].includes(status))
-  const survived = counted.filter(({ status }) => !isNoticed(status))
+  const survived = counted.filter(({ status }) => status !== 'Killed' && status !== 'Timeout')
   return {
     room,
     date: new Date().toISOString().slice(0, 10),
@@ -96,44 +78,7 @@ async function run(room: string): Promise<RoomResult> {
   }
 }
 
-// Tests that came since may notice them. All that was noticed then was noticed by tests that are there still.
-async function runSurvivors(room: string): Promise<RoomResult> {
-  const { files } = JSON.parse(readFileSync(reportPath(room), 'utf8')) as Report
-  const survived = Object.entries(files).flatMap(([path, { source, mutants }]) => {
-    const mine = mutants.filter(({ status }) => status === 'Survived' || status === 'NoCoverage')
-    if (mine.length > 0 && readFileSync(join(root, path), 'utf8') !== source)
-      throw new Error(`${path} has changed since the last run: run the room again`)
-    return mine.map((mutant) => ({ ...mutant, fileName: join(root, path) }))
-  })
-  const last = readResult(room)
-  if (survived.length === 0) return last
-  const lines = survived.map(
-    ({ fileName: path, location: { start, end } }) => `${relative(root, path)}:${start.line}-${end.line}`,
-  )
-  const again = await mutate(room, [...new Set(lines)], reportPath(`${room}-survivors`))
-  const noticed = new Set(again.filter(({ status }) => isNoticed(status)).map(nameOf))
-  const left = survived.filter((mutant) => !noticed.has(nameOf(mutant)))
-  return {
-    ...last,
-    date: new Date().toISOString().slice(0, 10),
-    noticed: last.all - left.length,
-    survivors: left.map(describe),
-  }
-}
-
-function isNoticed(status: string): boolean {
-  return status === 'Killed' || status === 'Timeout'
-}
-
-function nameOf({ fileName: path, location, mutatorName, replacement }: Mutant): string {
-  return JSON.stringify([relative(root, path), location.start, location.end, mutatorName, replacement])
-}
-
-function reportPath(room: string): string {
-  return `reports/mutation/${fileName(room)}-stryker.json`
-}
-
-function mutate(room: string, what: string[], report: string): Promise<MutantResult[]> {
+function mutate(room: string): Promise<MutantResult[]> {
   process.env.MUTATION_ROOM = room
   return new Stryker({
     testRunner: 'vitest',
@@ -141,19 +86,21 @@ function mutate(room: string, what: string[], report: string): Promise<MutantRes
     plugins: ['@stryker-mutator/vitest-runner'],
     // TypeScript 7 has no API that Stryker could read a configuration with; there is nothing in it to rewrite.
     tsconfigFile: 'no-such-tsconfig.json',
-    mutate: what,
+    mutate: [mutationRooms[room]?.mutate ?? ''],
     ignorePatterns: ['/.ci', '/bench', '/data', '/dist', '/docs', '/examples', '/keys', '/*.md'],
     coverageAnalysis: 'perTest',
     concurrency: 2,
     timeoutMS: 30_000,
     reporters: ['json', 'progress-append-only'],
-    jsonReporter: { fileName: report },
-    incremental: options.includes('--incremental'),
+    jsonReporter: { fileName: `reports/mutation/${fileName(room)}-stryker.json` },
+    // A whole run uses nothing of the last one, and leaves what the next may use.
+    incremental: true,
+    force: !options.includes('--incremental'),
     incrementalFile: `reports/mutation/${fileName(room)}-incremental.json`,
   }).runMutationTest()
 }
 
-function describe({ fileName: path, location, replacement = '' }: Mutant): Survivor {
+function describe({ fileName: path, location, replacement = '' }: MutantResult): Survivor {
   const { start, end } = location
   const lines = readFileSync(path, 'utf8')
     .split('\n')
