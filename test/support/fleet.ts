@@ -47,18 +47,28 @@ export async function startFleet(
 
 export type Fleet = Awaited<ReturnType<typeof startFleet>>
 
-/** Two as their user runs them, in processes of their own. */
-export async function serveFleet(postgres: TestPostgres) {
+/** Two or more as their user runs them, in processes of their own. */
+export async function serveFleet(postgres: TestPostgres, count = 2) {
   const url = await postgres.makeDatabase()
   const env = environment(url)
-  const folders = [temporaryFolder(), temporaryFolder()] as const
-  const one = await serve({ cwd: folders[0], env })
-  cpSync(join(folders[0], 'keys'), join(folders[1], 'keys'), { recursive: true })
-  const two = await serve({ cwd: folders[1], env })
+  let first: string | undefined
+  const start = async (): Promise<{ folder: string; server: ServerProcess }> => {
+    const folder = temporaryFolder()
+    // The first one makes the key.
+    if (first !== undefined) cpSync(join(first, 'keys'), join(folder, 'keys'), { recursive: true })
+    first ??= folder
+    return { folder, server: await serve({ cwd: folder, env }) }
+  }
+  const started = [await start(), await start()] as const
+  const others: { folder: string; server: ServerProcess }[] = []
+  while (others.length < count - 2) others.push(await start())
   const store = await openStoreAt(placeOf(url), { create: false, examine: false })
   onTestFinished(() => store.close())
   const { client, service } = await registerUsers(store)
-  const nodes = [actionsOn(one, client, service), actionsOn(two, client, service)] as const
+  const actionsOf = ({ server }: { server: ServerProcess }) => actionsOn(server, client, service)
+  const nodes = [actionsOf(started[0]), actionsOf(started[1]), ...others.map(actionsOf)] as const
+  const [one, two] = [started[0].server, started[1].server]
+  const folders = [started[0].folder, started[1].folder] as const
   return { url, env, folders, one, two, store, client, service, nodes }
 }
 
