@@ -1,20 +1,21 @@
 /**
- * Measures how soon other nodes on one PostgreSQL know of a token that was revoked and of a client that was disabled:
- * `npm run nodes -- [--trials N] [--nodes N] [--seed S] [--deaf]`. Ends with 1 when anything was issued after a disable, or an
- * answer was older than the bound.
+ * Measures how soon nodes on one PostgreSQL know of a token that was revoked and of a client that was disabled, by another node
+ * or at the command line: `npm run nodes -- [--trials N] [--nodes N] [--seed S] [--only ENDING]… [--deaf]`. Ends with 1 when
+ * anything was issued after a disable, or an answer was older than the bound.
  */
 import { parseArgs } from 'node:util'
 import { recentMilliseconds } from '../src/store/postgres/horizon.ts'
 import { run } from './nodes/run.ts'
-import { endings, type TrialResult } from './nodes/trial.ts'
+import { type Ending, endings, type TrialResult } from './nodes/trial.ts'
 
-const usage = 'npm run nodes -- [--trials N] [--nodes N] [--seed TEXT] [--deaf]'
+const usage = `npm run nodes -- [--trials N] [--nodes N] [--seed TEXT] [--only ${endings.join('|')}]… [--deaf]`
 
 const { values } = parseArgs({
   options: {
     trials: { type: 'string', default: '500' },
     nodes: { type: 'string', default: '2' },
     seed: { type: 'string', default: String(Date.now()) },
+    only: { type: 'string', multiple: true, default: [] },
     deaf: { type: 'boolean', default: false },
   },
 })
@@ -22,6 +23,12 @@ const { values } = parseArgs({
 function wholeNumber(text: string): number {
   if (!/^[1-9][0-9]{0,4}$/.test(text)) throw new Error(`${text} is not a whole number above zero: ${usage}`)
   return Number(text)
+}
+
+function endingsOf(only: readonly string[]): readonly Ending[] {
+  const unknown = only.find((name) => !endings.some((ending) => ending === name))
+  if (unknown !== undefined) throw new Error(`${unknown} is no ending: ${usage}`)
+  return endings.filter((ending) => only.length === 0 || only.includes(ending))
 }
 
 function describe(name: string, milliseconds: readonly number[]): string {
@@ -32,9 +39,10 @@ function describe(name: string, milliseconds: readonly number[]): string {
 }
 
 function report(results: readonly TrialResult[]): void {
-  for (const ending of endings) {
+  for (const ending of plan.endings) {
     const own = results.filter((result) => result.ending === ending)
-    console.log(`${own.length} times ${ending}: from its answer to the last request that was answered as before`)
+    const from = ending.startsWith('command-') ? 'the end of the command' : 'its answer'
+    console.log(`${own.length} times ${ending}: from ${from} to the last request that was answered as before`)
     const of = (kind: 'introspect' | 'verify') => own.map((result) => result[kind])
     console.log(describe('/introspect', of('introspect')))
     console.log(describe('/verify', of('verify')))
@@ -42,7 +50,7 @@ function report(results: readonly TrialResult[]): void {
   const sum = (count: (result: TrialResult) => number): number => results.reduce((all, each) => all + count(each), 0)
   const issued = sum(({ issuedAfter }) => issuedAfter)
   const tooLate = results.filter(({ introspect, verify }) => Math.max(introspect, verify) >= recentMilliseconds).length
-  console.log(`${issued} tokens issued to requests that began after a disable was answered`)
+  console.log(`${issued} tokens issued to requests that began after a disable was answered, or its command had ended`)
   console.log(`${tooLate} answers older than ${recentMilliseconds} ms, of ${sum(({ asked }) => asked)} requests`)
   console.log(`${sum(({ others }) => others.length)} requests without an answer`)
   if (issued > 0 || tooLate > 0) process.exitCode = 1
@@ -50,6 +58,7 @@ function report(results: readonly TrialResult[]): void {
 
 const plan = {
   seed: values.seed,
+  endings: endingsOf(values.only),
   trials: wholeNumber(values.trials),
   nodes: wholeNumber(values.nodes),
   deaf: values.deaf,

@@ -1,5 +1,5 @@
 /**
- * How soon a node knows what was changed by another: nodes in processes of their own on one PostgreSQL, of which one, or the
+ * How soon a node knows what was changed elsewhere: nodes in processes of their own on one PostgreSQL. One of them, or the
  * command line, ends a token or a client, while the others are asked about it all the time.
  */
 import { cpSync, mkdtempSync, rmSync } from 'node:fs'
@@ -16,11 +16,12 @@ import { createRandom, type Random } from '../rollover/random.ts'
 import { api } from '../torture/plan.ts'
 import { register } from '../torture/register.ts'
 import { Servers } from '../torture/servers.ts'
-import { endings, type TrialResult, type TrialStage, tryOnce } from './trial.ts'
+import { type Ending, type TrialNode, type TrialResult, type TrialStage, tryOnce } from './trial.ts'
 
 export interface NodesPlan {
   readonly seed: string
-  /** Of each way to end something. */
+  readonly endings: readonly Ending[]
+  /** Of each ending. */
   readonly trials: number
   readonly nodes: number
   /** Whether connections on which nodes hear of changes are ended all the time. */
@@ -33,21 +34,21 @@ const deafenMilliseconds = 100
 export async function run(plan: NodesPlan, onTrial: (done: number) => void = () => {}): Promise<TrialResult[]> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-nodes-'))
   const postgres = await PostgresServer.make()
-  const nodes: Servers[] = []
+  const servers: Servers[] = []
   try {
     await postgres.query('postgres', 'CREATE DATABASE nodes')
     const env = { MAYFLY_DATABASE_URL: postgres.urlOf('nodes') }
-    const stage = await install(plan, folder, env, nodes)
+    const stage = await install(plan, folder, env, servers)
     const over = new AbortController()
     const deafening = plan.deaf ? deafen(postgres, over.signal) : Promise.resolve()
     const results = await runTrials(stage, plan, createRandom(plan.seed), onTrial)
     over.abort()
     await deafening
     await stage.store.close()
-    await Promise.all(nodes.map((node) => node.stop()))
+    await Promise.all(servers.map((server) => server.stop()))
     return results
   } finally {
-    for (const node of nodes) node.end()
+    for (const server of servers) server.end()
     await postgres.destroy()
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   }
@@ -57,25 +58,28 @@ async function install(
   plan: NodesPlan,
   folder: string,
   env: Readonly<Record<string, string>>,
-  nodes: Servers[],
+  servers: Servers[],
 ): Promise<TrialStage & { readonly store: Store }> {
   const settings = parseSettings(env, join(folder, '0'))
   await (await prepareApp(settings, { log: silentLog })).close()
+  const nodes: TrialNode[] = []
   for (let i = 0; i < plan.nodes; i += 1) {
-    if (i > 0) cpSync(join(folder, '0/keys'), join(folder, `${i}/keys`), { recursive: true })
-    const node = new Servers(join(folder, String(i)), env)
-    nodes.push(node)
-    await node.start()
+    const own = join(folder, String(i))
+    if (i > 0) cpSync(join(folder, '0/keys'), join(own, 'keys'), { recursive: true })
+    const server = new Servers(own, env)
+    servers.push(server)
+    await server.start()
+    nodes.push(...server.urls.map((url) => ({ url, folder: own, env })))
   }
   const store = await openStoreAt(settings, { create: false, examine: false })
   await store.createResource(api, { scopes: ['read'] }, 'cli:rig')
   const introspector = await register(store, 'service', [api])
-  return { store, introspector, urls: nodes.flatMap(({ urls }) => urls) }
+  return { store, introspector, nodes }
 }
 
 async function runTrials(
   stage: TrialStage,
-  { trials }: NodesPlan,
+  { endings, trials }: NodesPlan,
   random: Random,
   onTrial: (done: number) => void,
 ): Promise<TrialResult[]> {

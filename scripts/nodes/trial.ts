@@ -5,18 +5,30 @@ import type { Random } from '../rollover/random.ts'
 import type { TortureClient } from '../torture/actor.ts'
 import { api } from '../torture/plan.ts'
 import { register } from '../torture/register.ts'
+import { type CommandPlace, runCommand } from './command.ts'
 
-/** What is done: `client disable` at the command line, or a token revoked at a node. */
-export const endings = ['disable', 'revoke'] as const
+/**
+ * What is done: a client is disabled by the act that `client disable` does, in the process of the rig; a token is revoked at
+ * a node; and both by a command in a process of its own, on the machine of one node.
+ */
+export const endings = ['disable', 'revoke', 'command-disable', 'command-revoke'] as const
 export type Ending = (typeof endings)[number]
+
+/** Whether nothing may be issued after it. */
+export const isDisable = (ending: Ending): boolean => ending === 'disable' || ending === 'command-disable'
+
+/** A node, and its machine. */
+export interface TrialNode extends CommandPlace {
+  readonly url: string
+}
 
 export interface TrialStage {
   readonly store: Store
   readonly introspector: TortureClient
-  readonly urls: readonly string[]
+  readonly nodes: readonly TrialNode[]
 }
 
-/** Milliseconds from when the change was answered to the beginning of the last request that was answered as before; 0 when there was none. */
+/** Milliseconds from when the change was answered, or the command had ended, to the beginning of the last request that was answered as before; 0 when there was none. */
 export interface TrialResult {
   readonly ending: Ending
   readonly introspect: number
@@ -41,17 +53,18 @@ interface Probe {
   readonly asBefore: boolean
 }
 
-/** Makes a client, gives it a token, ends one of the two at a node, and asks all others. */
+/** Makes a client, gives it a token, ends one of the two, and asks every node but one that did it itself. */
 export async function tryOnce(
-  { store, introspector, urls }: TrialStage,
+  { store, introspector, nodes }: TrialStage,
   clientId: string,
   ending: Ending,
   random: Random,
 ): Promise<TrialResult> {
   const client = await register(store, clientId)
-  const [changer = '', ...askers] = random.shuffle(urls)
-  const asker = askers[0] ?? changer
-  const token = await issue(asker, client)
+  const [changer, ...others] = random.shuffle(nodes)
+  if (changer === undefined) throw new Error('there is no node')
+  const askers = (ending === 'revoke' ? others : nodes).map(({ url }) => url)
+  const token = await issue(askers[0] ?? changer.url, client)
   const probes: Probe[] = []
   let over = false
   const keepAsking = async (kind: Probe['kind'], ask: () => Promise<Omit<Probe, 'kind' | 'start'>>): Promise<void> => {
@@ -60,22 +73,43 @@ export async function tryOnce(
       probes.push({ kind, start, ...(await ask()) })
     }
   }
-  const asking = Promise.all([
-    ...askers.flatMap((url) => [
+  const asking = Promise.all(
+    askers.flatMap((url) => [
       keepAsking('introspect', () => introspect(url, introspector, token)),
       keepAsking('verify', () => verify(url, token)),
+      ...(isDisable(ending) ? [keepAsking('issue', () => tryToIssue(url, client))] : []),
     ]),
-    ...(ending === 'disable' ? [keepAsking('issue', () => tryToIssue(asker, client))] : []),
-  ])
+  )
   // Anywhere between two looks.
   await pause(warmUpMilliseconds + random.between(0, mostPhaseMilliseconds))
-  if (ending === 'disable') await store.setClientStatus(clientId, 'disabled', 'cli:rig')
-  else await revoke(changer, client, token)
-  const returned = performance.now()
+  const returned = await end(ending, { store, changer, client, token })
   await pause(lookedForMilliseconds)
   over = true
   await asking
   return judge(ending, probes, returned)
+}
+
+interface Doomed {
+  readonly store: Store
+  readonly changer: TrialNode
+  readonly client: TortureClient
+  readonly token: string
+}
+
+/** Ends it. @returns when whoever did it knew that it had ended. */
+async function end(ending: Ending, { store, changer, client, token }: Doomed): Promise<number> {
+  switch (ending) {
+    case 'disable':
+      await store.setClientStatus(client.clientId, 'disabled', 'cli:rig')
+      return performance.now()
+    case 'revoke':
+      await revoke(changer.url, client, token)
+      return performance.now()
+    case 'command-disable':
+      return runCommand(['client', 'disable', client.clientId], changer)
+    case 'command-revoke':
+      return runCommand(['token', 'revoke', token], changer)
+  }
 }
 
 function judge(ending: Ending, probes: readonly Probe[], returned: number): TrialResult {

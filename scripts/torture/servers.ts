@@ -5,7 +5,13 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { environment } from './plan.ts'
 
-const launcher = join(import.meta.dirname, '../../bin/mayfly.js')
+export const launcher = join(import.meta.dirname, '../../bin/mayfly.js')
+
+/** What a process of a rig gets: the environment of this one without the settings that somebody may have set, and `more`. */
+export function environmentWith(more: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
+  const entries = Object.entries(process.env).filter(([name]) => !/^(?:MAYFLY_|VITEST|NODE_OPTIONS)/.test(name))
+  return { ...Object.fromEntries(entries), ...more }
+}
 
 class Server {
   readonly url: string
@@ -48,10 +54,9 @@ export class Servers {
 
   /** Starts one; resolves when it answers. @throws Error when it does not start */
   async start(): Promise<void> {
-    const entries = Object.entries(process.env).filter(([name]) => !/^(?:MAYFLY_|VITEST|NODE_OPTIONS)/.test(name))
     const child = spawn(process.execPath, [launcher, 'serve'], {
       cwd: this.#folder,
-      env: { ...Object.fromEntries(entries), ...this.#environment, MAYFLY_PORT: '0', MAYFLY_ISSUER: this.#issuer },
+      env: environmentWith({ ...this.#environment, MAYFLY_PORT: '0', MAYFLY_ISSUER: this.#issuer }),
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#children.add(child)
