@@ -3,6 +3,7 @@ import { keyTimingOf } from '../config/keys.ts'
 import type { Check } from '../http/health.ts'
 import { findOverdue } from '../key/timeline.ts'
 import { describeError } from '../lib/log.ts'
+import { regainedOffsetMilliseconds } from '../lib/shared-clock.ts'
 import type { Parts } from './parts.ts'
 
 /** All checks, for `/readyz`. */
@@ -32,7 +33,12 @@ function checkClock({ store: { clock } }: Parts): Check {
   if (!clock.isOff) return { name: 'clock', ok: true }
   const seconds = Math.abs(clock.offsetMilliseconds / 1000).toFixed(1)
   const way = clock.offsetMilliseconds > 0 ? 'ahead of' : 'behind'
-  return { name: 'clock', ok: false, detail: `${seconds} s ${way} the clock of the database` }
+  const near = regainedOffsetMilliseconds / 1000
+  return {
+    name: 'clock',
+    ok: false,
+    detail: `${seconds} s ${way} the clock of the database: ready within ${near} s of it`,
+  }
 }
 
 // Tokens are issued without it, and changes are made and in force; whoever asks for one is told what it lacks.

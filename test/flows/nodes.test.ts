@@ -18,13 +18,13 @@ const many = 32
 const grant = { grant_type: 'client_credentials' }
 
 describe('a refresh token that 32 present at once', () => {
-  it.each([2, 3])(
+  it.each([[2, [{}, {}]] as const, [3, [{}, {}, {}]] as const])(
     `G05 I1 to %d nodes has one successor, for all of them, in each of ${rounds} rounds`,
     {
       timeout: 60_000 + rounds * 2_000,
     },
-    async (count) => {
-      const { nodes, store } = await serveFleet(postgres(), count)
+    async (count, each) => {
+      const { nodes, store } = await serveFleet(postgres(), each)
       expect(nodes).toHaveLength(count)
       const begun = await nodes[0].begin()
       const familyId = String(claimsOf(begun.accessToken).sid)

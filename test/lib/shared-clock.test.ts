@@ -58,6 +58,50 @@ describe('a clock that is held against the store', () => {
     },
   )
 
+  it.each([1, -1])('does not come and go with every look when it is two seconds off: %d', (way) => {
+    const { clock, turns, ask, step } = start()
+    step(way * 1.998)
+    for (let i = 0; i < 10; i += 1) {
+      step(way * (i % 2 === 0 ? 0.004 : -0.004))
+      ask()
+      expect([i, clock.isOff]).toEqual([i, true])
+    }
+    expect(turns).toEqual([way * 2_002])
+  })
+
+  it.each([1, -1])('is believed again within a second and a half, and no further off: %d', (way) => {
+    const { own, clock, turns, ask, step } = start()
+    step(way * 1.501)
+    ask()
+    expect(clock.isOff).toBe(false)
+    step(way * 0.5)
+    ask()
+    step(way * -0.5)
+    ask()
+    expect([clock.nowMilliseconds(), clock.isOff]).toEqual([noon, true])
+    step(way * -0.001)
+    expect([clock.nowMilliseconds(), clock.isOff]).toEqual([own.nowMilliseconds(), false])
+    ask()
+    expect(turns).toEqual([way * 2_001, undefined])
+    // And as long as it is not further off than two seconds.
+    step(way * 0.5)
+    ask()
+    expect(clock.isOff).toBe(false)
+  })
+
+  it('is not believed again for an answer that took long, which may hide as much', () => {
+    const { own, clock } = start()
+    clock.note(noon - 2_400, 0, 0)
+    expect(clock.isOff).toBe(true)
+    // The store's clock was set: what it said before agrees no more.
+    own.advance(2)
+    const now = own.nowMilliseconds()
+    clock.note(now - 2_000, 0, 2_000)
+    expect([clock.offsetMilliseconds, clock.isOff]).toEqual([0, true])
+    clock.note(now - 1_400, 1_800, 2_000)
+    expect(clock.isOff).toBe(false)
+  })
+
   it('says once that it is off, by how much, and once that it is right again', () => {
     const { turns, ask, step } = start()
     ask()

@@ -47,29 +47,36 @@ export async function startFleet(
 
 export type Fleet = Awaited<ReturnType<typeof startFleet>>
 
-/** Two or more as their user runs them, in processes of their own. */
-export async function serveFleet(postgres: TestPostgres, count = 2) {
+type Environment = Readonly<Record<string, string>>
+
+/** Two or more as their user runs them, in processes of their own. `more`: what each has in its environment besides. */
+export async function serveFleet(
+  postgres: TestPostgres,
+  more: readonly [Environment, Environment, ...Environment[]] = [{}, {}],
+) {
   const url = await postgres.makeDatabase()
   const env = environment(url)
   let first: string | undefined
-  const start = async (): Promise<{ folder: string; server: ServerProcess }> => {
+  const start = async (own: Environment): Promise<{ folder: string; server: ServerProcess }> => {
     const folder = temporaryFolder()
     // The first one makes the key.
     if (first !== undefined) cpSync(join(first, 'keys'), join(folder, 'keys'), { recursive: true })
     first ??= folder
-    return { folder, server: await serve({ cwd: folder, env }) }
+    return { folder, server: await serve({ cwd: folder, env: { ...env, ...own } }) }
   }
-  const started = [await start(), await start()] as const
-  const others: { folder: string; server: ServerProcess }[] = []
-  while (others.length < count - 2) others.push(await start())
+  const [ofFirst, ofSecond, ...ofOthers] = more
+  const ofOne = await start(ofFirst)
+  const [ofTwo, ...others] = await Promise.all([start(ofSecond), ...ofOthers.map(start)])
+  const started = [ofOne, ofTwo] as const
   const store = await openStoreAt(placeOf(url), { create: false, examine: false })
   onTestFinished(() => store.close())
   const { client, service } = await registerUsers(store)
   const actionsOf = ({ server }: { server: ServerProcess }) => actionsOn(server, client, service)
   const nodes = [actionsOf(started[0]), actionsOf(started[1]), ...others.map(actionsOf)] as const
   const [one, two] = [started[0].server, started[1].server]
+  const servers = [one, two, ...others.map(({ server }) => server)] as const
   const folders = [started[0].folder, started[1].folder] as const
-  return { url, env, folders, one, two, store, client, service, nodes }
+  return { url, env, folders, one, two, servers, store, client, service, nodes }
 }
 
 /** Resolves when a node has been told, by itself, that it is ready. */
