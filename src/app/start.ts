@@ -41,7 +41,8 @@ export async function startApp(parts: Parts, issuer: string, passing: boolean): 
   const { store, registry, clock, ring, ringClock, settings, log } = parts
   await claimIssuer(store, issuer, passing)
   let draining = false
-  const familyClock = new SteadyClock(clock, Math.max(ringClock.moment().now, await store.readMoment()))
+  const begun = Math.max(ringClock.moment().now, await store.readMoment())
+  const familyClock = new SteadyClock(clock, begun, () => store.clock.isOff)
   const { server, secretUse, fetcher } = createEndpoints(parts, { issuer, familyClock, isDraining: () => draining })
   const { metrics, refusals } = server
   parts.events.metrics = metrics

@@ -17,22 +17,26 @@ export const systemClock: Clock = {
 /**
  * Wall time that never goes back and never stands still: for lives and windows that must neither begin again nor last longer
  * when a clock is stepped. Where wall time falls behind it goes on by monotonic time; where wall time jumps ahead it follows,
- * for a machine that slept has counted no monotonic time.
+ * for a machine that slept has counted no monotonic time. It follows no wall time that is known to be wrong: that of a
+ * database whose clock was stepped and set right again would stay with whoever looked meanwhile, and nobody else.
  */
 export class SteadyClock implements Clock {
   readonly #clock: Clock
+  readonly #isWrong: () => boolean
   #last: { readonly at: number; readonly monotonic: number }
 
-  /** `start`: the latest moment that is known to have been, milliseconds since the epoch. */
-  constructor(clock: Clock, start: number) {
+  /** `start`: the latest moment that is known to have been, milliseconds since the epoch. `isWrong`: whether wall time is. */
+  constructor(clock: Clock, start: number, isWrong: () => boolean = () => false) {
     this.#clock = clock
+    this.#isWrong = isWrong
     this.#last = { at: Math.max(start, clock.nowMilliseconds()), monotonic: clock.monotonicMilliseconds() }
   }
 
   nowMilliseconds(): number {
     const monotonic = this.#clock.monotonicMilliseconds()
     const went = this.#last.at + monotonic - this.#last.monotonic
-    this.#last = { at: Math.max(went, this.#clock.nowMilliseconds()), monotonic }
+    const at = this.#isWrong() ? went : Math.max(went, this.#clock.nowMilliseconds())
+    this.#last = { at, monotonic }
     return Math.floor(this.#last.at)
   }
 

@@ -36,4 +36,20 @@ describe('a steady clock', () => {
     clock.advance(1)
     expect(steady.nowMilliseconds()).toBe(wall + 91 * second)
   })
+
+  it('follows no wall time that is known to be wrong, and follows it when it is right', () => {
+    const clock = new ManualClock()
+    let isWrong = false
+    const steady = new SteadyClock(clock, 0, () => isWrong)
+    const start = steady.nowMilliseconds()
+    isWrong = true
+    clock.step(90)
+    clock.advance(10)
+    expect(steady.nowMilliseconds()).toBe(start + 10 * second)
+    clock.step(-90)
+    isWrong = false
+    expect(steady.nowMilliseconds()).toBe(start + 10 * second)
+    clock.step(90)
+    expect(steady.nowMilliseconds()).toBe(start + 100 * second)
+  })
 })
