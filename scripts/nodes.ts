@@ -1,20 +1,21 @@
 /**
  * Measures how soon nodes on one PostgreSQL know of a token that was revoked and of a client that was disabled, by another node
- * or at the command line: `npm run nodes -- [--trials N] [--nodes N] [--seed S] [--only ENDING]… [--deaf]`. Ends with 1 when
- * anything was issued after a disable, or an answer was older than the bound.
+ * or at the command line: `npm run nodes -- [--trials N] [--nodes N] [--seed S] [--only ENDING]… [--minutes M] [--deaf]`.
+ * Ends with 1 when anything was issued after a disable, an answer was older than the bound, or trials are missing.
  */
 import { parseArgs } from 'node:util'
 import { recentMilliseconds } from '../src/store/postgres/horizon.ts'
 import { run } from './nodes/run.ts'
 import { type Ending, endings, type TrialResult } from './nodes/trial.ts'
 
-const usage = `npm run nodes -- [--trials N] [--nodes N] [--seed TEXT] [--only ${endings.join('|')}]… [--deaf]`
+const usage = `npm run nodes -- [--trials N] [--nodes N] [--seed TEXT] [--only ${endings.join('|')}]… [--minutes M] [--deaf]`
 
 const { values } = parseArgs({
   options: {
     trials: { type: 'string', default: '500' },
     nodes: { type: 'string', default: '2' },
     seed: { type: 'string', default: String(Date.now()) },
+    minutes: { type: 'string', default: '120' },
     only: { type: 'string', multiple: true, default: [] },
     deaf: { type: 'boolean', default: false },
   },
@@ -61,12 +62,17 @@ const plan = {
   endings: endingsOf(values.only),
   trials: wholeNumber(values.trials),
   nodes: wholeNumber(values.nodes),
+  maxMinutes: wholeNumber(values.minutes),
   deaf: values.deaf,
 }
 if (plan.nodes < 2) throw new Error(`one node has nobody to tell: ${usage}`)
 console.log(`seed ${plan.seed}; ${plan.nodes} nodes${plan.deaf ? ', which hear no notifications' : ''}`)
-report(
-  await run(plan, (done) => {
-    if (done % 100 === 0) console.log(`${done} trials`)
-  }),
-)
+const results = await run(plan, (done) => {
+  if (done % 100 === 0) console.log(`${done} trials`)
+})
+report(results)
+const missing = plan.trials * plan.endings.length - results.length
+if (missing > 0) {
+  console.log(`ended after ${plan.maxMinutes} minutes, ${missing} trials before its aim`)
+  process.exitCode = 1
+}

@@ -24,6 +24,8 @@ export interface NodesPlan {
   /** Of each ending. */
   readonly trials: number
   readonly nodes: number
+  /** No trial begins after that, however many are missing. */
+  readonly maxMinutes?: number
   /** Whether connections on which nodes hear of changes are ended all the time. */
   readonly deaf: boolean
 }
@@ -79,12 +81,14 @@ async function install(
 
 async function runTrials(
   stage: TrialStage,
-  { endings, trials }: NodesPlan,
+  { endings, trials, maxMinutes = Number.POSITIVE_INFINITY }: NodesPlan,
   random: Random,
   onTrial: (done: number) => void,
 ): Promise<TrialResult[]> {
   const results: TrialResult[] = []
+  const begun = performance.now()
   for (const ending of random.shuffle(Array.from({ length: trials }, () => endings).flat())) {
+    if (performance.now() - begun > maxMinutes * 60_000) break
     results.push(await tryOnce(stage, `client-${results.length}`, ending, random))
     onTrial(results.length)
   }

@@ -44,6 +44,8 @@ export interface TrialResult {
 const lookedForMilliseconds = 350
 const warmUpMilliseconds = 40
 const mostPhaseMilliseconds = 120
+/** How long is waited between two questions as long as nothing has ended: a command must not starve for them. */
+const idleMilliseconds = 20
 
 interface Probe {
   readonly kind: 'introspect' | 'verify' | 'issue'
@@ -66,11 +68,13 @@ export async function tryOnce(
   const askers = (ending === 'revoke' ? others : nodes).map(({ url }) => url)
   const token = await issue(askers[0] ?? changer.url, client)
   const probes: Probe[] = []
+  const ended = new AbortController()
   let over = false
   const keepAsking = async (kind: Probe['kind'], ask: () => Promise<Omit<Probe, 'kind' | 'start'>>): Promise<void> => {
     while (!over) {
       const start = performance.now()
       probes.push({ kind, start, ...(await ask()) })
+      if (!ended.signal.aborted) await pause(idleMilliseconds, undefined, { signal: ended.signal }).catch(() => {})
     }
   }
   const asking = Promise.all(
@@ -83,6 +87,7 @@ export async function tryOnce(
   // Anywhere between two looks.
   await pause(warmUpMilliseconds + random.between(0, mostPhaseMilliseconds))
   const returned = await end(ending, { store, changer, client, token })
+  ended.abort()
   await pause(lookedForMilliseconds)
   over = true
   await asking
