@@ -254,6 +254,22 @@ describe('the judge of a torture run', () => {
     ],
     ['a change that was lost', /0 times client.disabled/, { final: { changes: makeFinal().changes.slice(1) } }],
     [
+      'a second change that was lost',
+      /1 times client.disabled of b, and must have 2 to 2/,
+      { calls: add({ kind: 'disable', client: 'b', start: 80, end: 85, outcome: 'ok' }) },
+    ],
+    [
+      'a change that was lost, and not for the one before it',
+      /0 times client.disabled of b, and must have 1 to 2/,
+      {
+        calls: (calls) => [
+          ...calls.map((one) => (one.kind === 'enable' ? { ...one, outcome: 'unknown' as const } : one)),
+          { kind: 'disable', client: 'b', start: 80, end: 85, outcome: 'ok' },
+        ],
+        final: { changes: [] },
+      },
+    ],
+    [
       'a change that nobody made',
       /2 times client.enabled/,
       {
@@ -431,6 +447,16 @@ describe('the judge of a torture run', () => {
             { jti: 'k2', familyId: 'g', refreshGeneration: 1 },
           ],
         },
+      },
+    ],
+    [
+      'a disable without a record of a client that may not have been enabled again',
+      {
+        calls: (calls) => [
+          ...calls.map((one) => (one.kind === 'enable' ? { ...one, outcome: 'unknown' as const } : one)),
+          { kind: 'disable', client: 'b', start: 80, end: 85, outcome: 'ok' },
+        ],
+        final: { changes: [{ type: 'client.disabled', clientId: 'b', count: 1 }] },
       },
     ],
     ['a use that nobody knows the outcome of', { calls: add(call({ presented: 't2', outcome: 'unknown' })) }],
