@@ -53,6 +53,8 @@ function report(results: readonly TrialResult[]): void {
   const tooLate = results.filter(({ introspect, verify }) => Math.max(introspect, verify) >= recentMilliseconds).length
   console.log(`${issued} tokens issued to requests that began after a disable was answered, or its command had ended`)
   console.log(`${tooLate} answers older than ${recentMilliseconds} ms, of ${sum(({ asked }) => asked)} requests`)
+  const alive = sum(({ alive: { introspect, verify } }) => introspect + verify)
+  console.log(`${alive} answers as before while it was so`)
   console.log(`${sum(({ others }) => others.length)} requests without an answer`)
   if (issued > 0 || tooLate > 0) process.exitCode = 1
 }

@@ -38,6 +38,8 @@ export interface TrialResult {
   /** Answers that are none: of what status. */
   readonly others: readonly number[]
   readonly asked: number
+  /** How many of each kind were answered as before while it was so: else nothing could have been late. */
+  readonly alive: Readonly<Record<'introspect' | 'verify', number>>
 }
 
 /** Longer than any answer may be of before. */
@@ -121,6 +123,8 @@ function judge(ending: Ending, probes: readonly Probe[], returned: number): Tria
   const late = probes.filter(({ start, asBefore }) => asBefore && start > returned)
   const longest = (kind: Probe['kind']): number =>
     Math.max(0, ...late.filter((probe) => probe.kind === kind).map(({ start }) => start - returned))
+  const alive = (kind: Probe['kind']): number =>
+    probes.filter((probe) => probe.kind === kind && probe.asBefore && probe.start <= returned).length
   return {
     ending,
     introspect: longest('introspect'),
@@ -128,6 +132,7 @@ function judge(ending: Ending, probes: readonly Probe[], returned: number): Tria
     issuedAfter: late.filter(({ kind }) => kind === 'issue').length,
     others: probes.map(({ status }) => status).filter((status) => ![200, 401].includes(status)),
     asked: probes.length,
+    alive: { introspect: alive('introspect'), verify: alive('verify') },
   }
 }
 
