@@ -7,7 +7,7 @@
  * @see RFC 5280 section 4
  */
 import { hash, X509Certificate } from 'node:crypto'
-import { type BaseBlock, fromBER } from 'asn1js'
+import { type BaseBlock, Constructed, fromBER } from 'asn1js'
 import { CertificateError, type CertificateNames } from './certificate.ts'
 import { type DistinguishedName, decodeUtf8, type NameAttribute } from './distinguished-name.ts'
 
@@ -73,7 +73,15 @@ function idsOf(raw: Uint8Array): Pick<Certificate, 'thumbprint' | 'der'> {
   return { thumbprint: hash('sha256', raw, 'base64url'), der: Buffer.from(raw).toString('base64') }
 }
 
-function datesOf({ validFromDate, validToDate }: X509Certificate): Pick<Certificate, 'notBefore' | 'notAfter'> {
+// Of a date that there is not, such as one in a thirteenth month, Node makes any moment at all: only the text tells.
+function datesOf({
+  validFrom,
+  validTo,
+  validFromDate,
+  validToDate,
+}: X509Certificate): Pick<Certificate, 'notBefore' | 'notAfter'> {
+  if ([validFrom, validTo].some((text) => Number.isNaN(Date.parse(text))))
+    throw new CertificateError('its dates are none')
   return { notBefore: validFromDate.getTime(), notAfter: validToDate.getTime() }
 }
 
@@ -82,10 +90,11 @@ type Structure = Omit<Certificate, 'x509' | 'thumbprint' | 'der' | 'notBefore' |
 // Version and extensions are tagged by their context; serial number, algorithm, issuer, validity and subject come in this
 // order between them.
 function readStructure(der: Uint8Array): Structure {
-  const parts = childrenOf(childrenOf(decode(der))[0])
+  const [body] = childrenOf(decode(der))
+  const parts = childrenOf(required(body))
   const [subject] = parts.filter((part) => !isContext(part)).slice(4)
-  const tagged = parts.find((part) => isContext(part) && part.idBlock.tagNumber === 3)
-  const extensions = tagged === undefined ? [] : childrenOf(childrenOf(tagged)[0]).map(readExtension)
+  const tagged = parts.filter((part) => isContext(part) && part.idBlock.tagNumber === 3)
+  const extensions = tagged.flatMap(childrenOf).flatMap(childrenOf).map(readExtension)
   if (new Set(extensions.map(({ id }) => id)).size !== extensions.length)
     throw new CertificateError('an extension is repeated in it')
   const find = (id: string): BaseBlock | undefined => {
@@ -95,7 +104,7 @@ function readStructure(der: Uint8Array): Structure {
   const usage = find(extensionIds.keyUsage)
   const constraints = find(extensionIds.basicConstraints)
   return {
-    subject: readName(subject),
+    subject: readName(required(subject)),
     ...readAlternatives(find(extensionIds.subjectAlternativeName)),
     extensions: new Set(extensions.map(({ id }) => id)),
     criticalExtensions: new Set(extensions.filter(({ isCritical }) => isCritical).map(({ id }) => id)),
@@ -107,19 +116,29 @@ function readStructure(der: Uint8Array): Structure {
 
 function decode(der: Uint8Array): BaseBlock {
   const { result, offset } = fromBER(der, limits)
-  if (offset !== der.length) throw new CertificateError('it is no certificate')
+  if (offset !== der.length || !isWhole(result)) throw new CertificateError('it is no certificate')
   return result
 }
 
-function childrenOf(block: BaseBlock | undefined): readonly BaseBlock[] {
-  const children = (block?.valueBlock as { readonly value?: unknown } | undefined)?.value
-  if (!Array.isArray(children)) throw new CertificateError('it is no certificate')
-  return children
+function childrenOf(block: BaseBlock): readonly BaseBlock[] {
+  if (!(block instanceof Constructed) || !block.valueBlock.value.every(isWhole))
+    throw new CertificateError('it is no certificate')
+  return block.valueBlock.value
+}
+
+// asn1js lets a part go on behind the end of what it lies in, where OpenSSL sees the next one: a value in a name could so swallow
+// the extensions that stand behind it.
+function isWhole({ blockLength, idBlock, lenBlock }: BaseBlock): boolean {
+  return blockLength === idBlock.blockLength + lenBlock.blockLength + lenBlock.length
+}
+
+function required(block: BaseBlock | undefined): BaseBlock {
+  if (block === undefined) throw new CertificateError('it is no certificate')
+  return block
 }
 
 // What lies behind the header of a block.
-function contentOf(block: BaseBlock | undefined): Uint8Array {
-  if (block === undefined) throw new CertificateError('it is no certificate')
+function contentOf(block: BaseBlock): Uint8Array {
   return block.valueBeforeDecodeView.subarray(block.blockLength - block.lenBlock.length)
 }
 
@@ -131,10 +150,10 @@ function isUniversal({ idBlock }: BaseBlock, tagNumber: number): boolean {
   return idBlock.tagClass === 1 && idBlock.tagNumber === tagNumber
 }
 
-function oidOf(block: BaseBlock | undefined): string {
-  const text = (block?.valueBlock as { toString(): string } | undefined)?.toString()
-  if (block === undefined || !isUniversal(block, 6) || text === undefined || !/^[0-9]+(?:\.[0-9]+)+$/.test(text))
-    throw new CertificateError('it is no certificate')
+// OpenSSL has seen to it that it is an OID; one with numbers that nobody uses is not written in figures alone.
+function oidOf(block: BaseBlock): string {
+  const text = String(block.valueBlock)
+  if (/[^0-9.]/.test(text)) throw new CertificateError('it is no certificate')
   return text
 }
 
@@ -147,32 +166,27 @@ interface Extension {
 function readExtension(block: BaseBlock): Extension {
   const [id, ...rest] = childrenOf(block)
   const isCritical = rest.some((part) => isUniversal(part, 1) && contentOf(part)[0] !== 0)
-  return { id: oidOf(id), isCritical, value: contentOf(rest.at(-1)) }
+  return { id: oidOf(required(id)), isCritical, value: contentOf(required(rest.at(-1))) }
 }
 
-function readName(block: BaseBlock | undefined): DistinguishedName {
+function readName(block: BaseBlock): DistinguishedName {
   return childrenOf(block).map((part) => childrenOf(part).map(readAttribute))
 }
 
 function readAttribute(block: BaseBlock): NameAttribute {
-  const [type, value] = childrenOf(block)
-  if (value === undefined) throw new CertificateError('it is no certificate')
+  const [type, last] = childrenOf(block)
+  const value = required(last)
   const text = textOf(value)
   const der = Buffer.from(value.valueBeforeDecodeView).toString('hex')
-  return { type: oidOf(type), der, ...(text === undefined ? {} : { text }) }
+  return { type: oidOf(required(type)), der, ...(text === undefined ? {} : { text }) }
 }
 
 // TeletexString and UniversalString have no text: what their bytes mean depends on who reads them.
 function textOf(block: BaseBlock): string | undefined {
   const content = contentOf(block)
   if (isUniversal(block, 12)) return decodeUtf8(content)
-  if (isUniversal(block, 30)) return content.length % 2 === 0 ? decodeBmp(content) : undefined
-  return [18, 19, 22, 26].some((tag) => isUniversal(block, tag)) ? decodeAscii(content) : undefined
-}
-
-function decodeBmp(content: Uint8Array): string | undefined {
-  const text = new TextDecoder('utf-16be', { ignoreBOM: true }).decode(content)
-  return text.includes('\uFFFD') ? undefined : text
+  if (isUniversal(block, 30)) return new TextDecoder('utf-16be', { fatal: true, ignoreBOM: true }).decode(content)
+  return [18, 19, 22].some((tag) => isUniversal(block, tag)) ? decodeAscii(content) : undefined
 }
 
 function decodeAscii(content: Uint8Array): string | undefined {

@@ -76,6 +76,8 @@ describe('how a client proves itself', () => {
 
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const { jwk, thumbprint } = parsePublicJwk(publicKey.export({ format: 'jwk' }))
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey
+  const { jwk: rsaJwk, thumbprint: rsaThumbprint } = parsePublicJwk(rsa.export({ format: 'jwk' }))
 
   it.each<[string, Partial<Client>, ...string[]]>([
     [
@@ -90,6 +92,12 @@ describe('how a client proves itself', () => {
       `key ${thumbprint}: ES256, thumbprint ${thumbprint}`,
     ],
     [
+      'all that a key can sign with',
+      { authMethods: ['private_key_jwt'], keys: { kind: 'inline', jwks: [rsaJwk] } },
+      'an assertion that its own key signs (private_key_jwt)',
+      `key ${rsaThumbprint}: RS256, PS256, thumbprint ${rsaThumbprint}`,
+    ],
+    [
       'where keys are fetched from',
       { authMethods: ['private_key_jwt'], keys: { kind: 'uri', uri: 'https://c.example/jwks' } },
       'an assertion that its own key signs (private_key_jwt): the keys at https://c.example/jwks',
@@ -98,6 +106,11 @@ describe('how a client proves itself', () => {
       'the name of a certificate',
       { authMethods: ['tls_client_auth'], tlsSubject: { kind: 'san_dns', value: 'billing.example' } },
       'a certificate of a trusted authority (tls_client_auth): san_dns billing.example',
+    ],
+    [
+      'the lack of a name',
+      { authMethods: ['tls_client_auth'] },
+      'a certificate of a trusted authority (tls_client_auth): no name yet',
     ],
     [
       'a certificate of its own',
@@ -119,16 +132,16 @@ describe('how a client proves itself', () => {
 describe('what a client may get', () => {
   it('names audience, scope, life, refresh tokens, binding and quota', () => {
     const client = sound({
-      scopes: ['read', 'admin'],
+      scopes: ['read', 'admin', 'write'],
       grantTypes: ['client_credentials', 'refresh_token'],
       tokensPerHour: 100,
-      introspects: ['https://own.example'],
+      introspects: ['https://own.example', 'https://other.example'],
     })
     expect(assess(client, { issuedThisHour: 7 }).mayGet).toEqual([
-      `tokens for ${api}, scope read, of 5m, with refresh tokens`,
+      `tokens for ${api}, scope read write, of 5m, with refresh tokens`,
       'bound to a DPoP key, by client_credentials and refresh_token',
       'at most 100 tokens an hour, 7 of them in this one',
-      'answers about tokens for https://own.example',
+      'answers about tokens for https://own.example https://other.example',
     ])
   })
 
@@ -206,6 +219,49 @@ describe('what is weak about a client', () => {
       'sec_a is 100 days old: `mayfly secret create billing` makes its successor',
       'sec_b is 100 days old: `mayfly secret create billing` makes its successor',
     ])
+  })
+
+  it.each<[string, Partial<Client>]>([
+    [
+      'its secret travels in the form (client_secret_post), where logs of proxies and frameworks find it: `mayfly client update billing --auth-method client_secret_basic`',
+      { authMethods: ['client_secret_post'] },
+    ],
+    [
+      'a secret is left that no method of it takes: `mayfly secret revoke` them',
+      { authMethods: ['private_key_jwt'], secrets: [secret()] },
+    ],
+    [
+      '2 secrets are left that no method of it takes: `mayfly secret revoke` them',
+      { authMethods: ['private_key_jwt'], secrets: [secret(), secret({ secretId: 'sec_b' })] },
+    ],
+    [
+      'it also accepts client_secret_basic and tls_client_auth beside private_key_jwt: end the change with `mayfly client update billing --auth-method METHOD`',
+      { authMethods: ['private_key_jwt', 'client_secret_basic', 'tls_client_auth'] },
+    ],
+    [
+      'sec_a never expires: `mayfly secret create billing` makes its successor, with `--expires-in`',
+      without('expiresAt'),
+    ],
+    [
+      'sec_a was never used: `mayfly secret revoke billing sec_a`',
+      without('lastUsedAt', { createdAt: now - 20 * day }),
+    ],
+    [
+      'sec_a was not used for 91 days: `mayfly secret revoke billing sec_a`',
+      withSecret({ createdAt: now - 90 * day, lastUsedAt: now - 91 * day }),
+    ],
+    [
+      'sec_a was imported and can be guessed if a person chose it: `mayfly secret create billing` makes its successor',
+      { secrets: [{ ...secret(), kind: 'imported', argon2id: '' }] },
+    ],
+    ['its tokens are bound to no key: whoever gets hold of one can use it until it expires', { dpopBound: false }],
+    [
+      'it may have every scope of its audiences, and gets all 2 when it asks for none: take away what it does not need',
+      { scopes: ['read', 'write'] },
+    ],
+    ['its credentials open 5 services: a client for each task loses less', { audiences: many }],
+  ])('is said in a sentence: %s', (sentence, changes) => {
+    expect(assess(sound(changes)).weakPoints.map(({ text }) => text)).toEqual([sentence])
   })
 
   it('is found in any client without failing, and never tells a hash (seed 20261203)', () => {
