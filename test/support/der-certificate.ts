@@ -15,15 +15,31 @@ export interface CertificateParts {
   /** Between the public key and the extensions: unique identifiers, which nobody uses. */
   readonly identifiers?: readonly Buffer[]
   readonly signer?: KeyObject
+  /** What a signature of RSA or ECDSA is made on; SHA-256 when absent. */
+  readonly hash?: 'sha1' | 'sha256' | 'sha384' | 'sha512'
 }
 
 const signer = generateKeyPairSync('ed25519').privateKey
-const algorithms: Readonly<Record<string, string>> = { ed25519: '1.3.101.112', ed448: '1.3.101.113' }
+const algorithms: Readonly<Record<string, Buffer>> = {
+  ed25519: sequence(oid('1.3.101.112')),
+  ed448: sequence(oid('1.3.101.113')),
+  'ec sha1': sequence(oid('1.2.840.10045.4.1')),
+  'ec sha256': sequence(oid('1.2.840.10045.4.3.2')),
+  'ec sha384': sequence(oid('1.2.840.10045.4.3.3')),
+  'ec sha512': sequence(oid('1.2.840.10045.4.3.4')),
+  'rsa sha1': sequence(oid('1.2.840.113549.1.1.5'), tagged(5)),
+  'rsa sha256': sequence(oid('1.2.840.113549.1.1.11'), tagged(5)),
+  'rsa sha384': sequence(oid('1.2.840.113549.1.1.12'), tagged(5)),
+  'rsa sha512': sequence(oid('1.2.840.113549.1.1.13'), tagged(5)),
+}
 
-/** DER of a certificate that a key of Ed25519 or Ed448 signs. */
+/** DER of a certificate. */
 export function certificateOf(parts: CertificateParts = {}): Buffer {
   const key = parts.signer ?? signer
-  const algorithm = sequence(oid(algorithms[key.asymmetricKeyType ?? ''] ?? ''))
+  const type = key.asymmetricKeyType ?? ''
+  const hash = type.startsWith('ed') ? null : (parts.hash ?? 'sha256')
+  const algorithm = algorithms[hash === null ? type : `${type} ${hash}`]
+  if (algorithm === undefined) throw new Error(`no signature with ${type}`)
   const isFirstVersion = 'extensions' in parts && parts.extensions === undefined
   const body = sequence(
     ...(isFirstVersion ? [] : [tagged(0xa0, integer(2))]),
@@ -36,7 +52,7 @@ export function certificateOf(parts: CertificateParts = {}): Buffer {
     ...(parts.identifiers ?? []),
     ...(isFirstVersion ? [] : [tagged(0xa3, sequence(...(parts.extensions ?? [extension('1.2.3.4', sequence())])))]),
   )
-  return sequence(body, algorithm, bits(0, ...sign(null, body, key)))
+  return sequence(body, algorithm, bits(0, ...sign(hash, body, key)))
 }
 
 /** One type, length and value. */
