@@ -55,7 +55,7 @@ export const maxNameLength = 1_024
  * @see RFC 4514 section 3
  */
 export function parseDistinguishedName(text: string): DistinguishedName | undefined {
-  if (text.trim() === '' || text.length > maxNameLength) return undefined
+  if (text.length > maxNameLength) return undefined
   const parts = splitUnescaped(text, ',').map((part) => splitUnescaped(part, '+').map(parseAttribute))
   if (!parts.every((part): part is NameAttribute[] => part.every((attribute) => attribute !== undefined))) {
     return undefined
@@ -73,13 +73,13 @@ function splitUnescaped(text: string, separator: ',' | '+'): readonly string[] {
   return parts
 }
 
-const attributeForm = /^ *(?<type>[A-Za-z][A-Za-z0-9-]*|[0-2](?:\.(?:0|[1-9][0-9]*))+) *= *(?<value>.*)$/s
+const attributeForm = /^ *(?<type>[A-Za-z][A-Za-z0-9-]*|[0-2](?:\.(?:0|[1-9][0-9]*))+) *= *(?<value>.*)/s
 const valueForm = /^(?:\\(?:[0-9A-Fa-f]{2}|[ "#+,;<=>\\])|[^"+,;<>\\\0])*$/su
 
 function parseAttribute(text: string): NameAttribute | undefined {
   const { type: named = '', value: given = '' } = attributeForm.exec(text)?.groups ?? {}
   const type = /^[0-9]/.test(named) ? named : types[named.toUpperCase()]
-  if (type === undefined || type === '') return undefined
+  if (type === undefined) return undefined
   const value = trimEnd(given)
   if (value.startsWith('#')) {
     const der = value.slice(1).toLowerCase()
@@ -134,11 +134,11 @@ function isSameAttribute(one: NameAttribute, other: NameAttribute): boolean {
   if (one.type !== other.type) return false
   if (one.der !== undefined && one.der === other.der) return true
   if (one.text === undefined || other.text === undefined) return false
-  return prepare(one) === prepare(other)
+  return prepare(one.type, one.text) === prepare(other.type, other.text)
 }
 
 // RFC 4518 section 2: one form for composed and compatible characters, no case, and one space for several.
-function prepare({ type, text = '' }: NameAttribute): string {
+function prepare(type: string, text: string): string {
   if (!foldedTypes.has(type)) return text
   return text
     .normalize('NFKC')

@@ -46,7 +46,7 @@ export const tlsClientAuth: ClientAuthMethod = {
 /** `self_signed_tls_client_auth`: nothing in a request tells it from the other. */
 export const selfSignedTlsClientAuth: ClientAuthMethod = { ...tlsClientAuth, isUsed: () => false }
 
-// In the place of a client that does not exist, so that looking for its name costs the same.
+// In the place of a name that is not registered, so that looking for it costs the same.
 const nobody: TlsSubject = { kind: 'subject_dn', value: 'CN=nobody' }
 
 /**
@@ -65,7 +65,7 @@ export async function proveByCertificate(
     if (method !== 'tls_client_auth' && method !== 'self_signed_tls_client_auth') continue
     const found =
       method === 'tls_client_auth'
-        ? judgeName(certificate, client?.tlsSubject ?? nobody)
+        ? judgeName(certificate, client?.tlsSubject)
         : await judgeRegistered(certificate, client, remoteKeys)
     if (found === undefined) return { credentialId: `crt_${certificate.thumbprint}`, method }
     refusal = found
@@ -73,10 +73,11 @@ export async function proveByCertificate(
   return refusal
 }
 
-function judgeName(certificate: ClientCertificate, subject: TlsSubject): Reason | undefined {
-  const hasName = hasSubject(certificate, subject)
+// Whoever is called like nobody is nobody's client: an offboarded one has lost its name and may be enabled again.
+function judgeName(certificate: ClientCertificate, subject: TlsSubject | undefined): Reason | undefined {
+  const hasName = hasSubject(certificate, subject ?? nobody)
   if (!certificate.isTrusted) return 'certificate_untrusted'
-  return hasName ? undefined : 'certificate_wrong'
+  return hasName && subject !== undefined ? undefined : 'certificate_wrong'
 }
 
 // The whole certificate is compared, not its key: a certificate that was replaced is not good any more (RFC 8705 section 2.2).

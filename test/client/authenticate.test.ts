@@ -6,6 +6,7 @@ import {
   authenticateClient,
   type Claim,
   type ClientLookup,
+  isDearToCheck,
   parseClaim,
 } from '../../src/client/authenticate.ts'
 import type { Client, ClientSecret } from '../../src/client/client.ts'
@@ -14,6 +15,7 @@ import { type ArgonCost, hashImportedSecret, ImportedSecretChecker } from '../..
 import { parseForm } from '../../src/http/form.ts'
 import { encodeBase62Number } from '../../src/lib/base62.ts'
 import { OAuthError, refusalOf } from '../../src/oauth/errors.ts'
+import { AssertionMaker, credentialsOf, makeTestKey } from '../support/assertion.ts'
 import { makeClient } from '../support/client.ts'
 import { ManualClock } from '../support/clock.ts'
 import { basic, secretOf } from '../support/credentials.ts'
@@ -250,9 +252,12 @@ const expired = makeGenerated({ expiresAt: now })
 const foreign = makeGenerated()
 
 const another = makeGenerated()
-const forgedBody = `${mine.text.slice(0, 20)}${'x'.repeat(43)}`
+
 /** What anybody can make who has seen the id of a secret: its checksum is right. */
-const forged = forgedBody + encodeBase62Number(crc32(forgedBody), 6)
+function forgedUnder(id: string): string {
+  const body = `mfs_${id}${'x'.repeat(43)}`
+  return body + encodeBase62Number(crc32(body), 6)
+}
 
 const refusals: readonly (readonly [string, string, Client | undefined, () => Claim])[] = [
   ['an unknown client', 'client_unknown', undefined, () => present(mine.text)],
@@ -284,10 +289,16 @@ const refusals: readonly (readonly [string, string, Client | undefined, () => Cl
     'a secret that was made up under the id of a real one',
     'secret_wrong',
     clientOf([another.stored, mine.stored]),
-    () => present(forged),
+    () => present(forgedUnder(mine.text.slice(4, 20))),
   ],
   ['a string that is none of ours', 'secret_wrong', clientOf([mine.stored]), () => present('hunter2')],
   ['the id of the secret', 'secret_wrong', clientOf([mine.stored]), () => present(mine.stored.secretId)],
+  [
+    'a secret that was made up under the id of an imported one',
+    'secret_wrong',
+    clientOf([{ kind: 'imported', secretId: someId, argon2id: '', createdAt: now }]),
+    () => present(forgedUnder('0'.repeat(16))),
+  ],
   ['an expired secret', 'secret_expired', clientOf([expired.stored, mine.stored]), () => present(expired.text)],
   [
     'the right secret by another method',
@@ -445,6 +456,25 @@ describe('the cost of a check', () => {
     expect(await reasonOf(authenticate(claim, after, argon()))).toBe('secret_wrong')
     const gone = register(clientOf([]), { importedCost: cheap })
     expect(await reasonOf(authenticate(claim, gone, argon()))).toBe('secret_wrong')
+  })
+
+  it('is dear for any secret that is not generated, and for nothing else', () => {
+    expect(isDearToCheck(present('hunter2'))).toBe(true)
+    expect(isDearToCheck(present('hunter2 mfs_'))).toBe(true)
+    for (const text of ['mfs_', mine.text]) expect(isDearToCheck(present(text))).toBe(false)
+    const assertion = new AssertionMaker('billing', 'https://tokens.example.test', makeTestKey(), clock).make()
+    expect(isDearToCheck(claimOf(new URLSearchParams(credentialsOf(assertion)).toString()))).toBe(false)
+  })
+
+  it('goes first for a string that was right before, in a line of its own', async () => {
+    const registered = register(clientOf([await makeImported('hunter2')]), { importedCost: cheap })
+    const checker = new ImportedSecretChecker({ running: 1, waiting: 1 })
+    const others = [present('one'), present('two')].map((claim) => reasonOf(authenticate(claim, registered, checker)))
+    expect(await reasonOf(authenticate(present('three'), registered, checker))).toBe('secret_check_busy')
+    const known = present('hunter2')
+    known.wasRight = true
+    await expect(authenticate(known, registered, checker)).resolves.toMatchObject({ credentialId: someId })
+    expect(await Promise.all(others)).toEqual(['secret_wrong', 'secret_wrong'])
   })
 
   it('C09 has the refusal for want of room without another read of the store', async () => {

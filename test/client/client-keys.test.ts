@@ -29,6 +29,23 @@ describe('a key of a client', () => {
     expect(readClientKey(one.publicKey.jwk)?.name).toBe('one')
   })
 
+  it('passes on what is no fault of a key', () => {
+    const member = {
+      get kty(): string {
+        throw new TypeError('bug')
+      },
+    }
+    expect(() => readClientKey(member)).toThrow(TypeError)
+  })
+
+  it('has the first certificate that stands beside it, up to 16 KiB', () => {
+    const longest = 'A'.repeat(16_384)
+    for (const x5c of [['MIIB'], ['MIIB', 'MIIC'], [longest]])
+      expect(parseClientKey({ ...one.publicKey.jwk, x5c })).toHaveProperty('certificate', x5c[0])
+    for (const x5c of [undefined, [], [1], [['MIIB']], 'MIIB', { 0: 'MIIB' }, [`${longest}A`]])
+      expect(parseClientKey({ ...one.publicKey.jwk, x5c })).not.toHaveProperty('certificate')
+  })
+
   it('is taken apart once', () => {
     const keys = inline(one)
     expect(registeredKeys(keys)).toBe(registeredKeys(keys))
@@ -39,7 +56,7 @@ describe('how a client proves itself', () => {
   it.each([
     ['by keys', { keys: inline(one, bare) }],
     ['by keys that it publishes', { keys: { kind: 'uri', uri: 'https://keys.example.test/' } }],
-    ['by the algorithm of one of its keys', { keys: inline(one), assertionAlg: 'ES256' }],
+    ['by the algorithm of one of its keys', { keys: inline(makeTestKey('Ed25519'), one), assertionAlg: 'ES256' }],
     [
       'by a certificate that it publishes',
       { authMethods: ['self_signed_tls_client_auth'], keys: { kind: 'uri', uri: 'https://keys.example.test/' } },

@@ -54,6 +54,7 @@ describe('a distinguished name', () => {
     { registered: 'CN=José', value: { bmpString: 'José' }, same: true },
     { registered: 'CN=José', value: { utf8String: 'Jose\u0301' }, same: true },
     { registered: 'CN=ABC', value: { printableString: 'abc' }, same: true },
+    { registered: 'CN=STRASSE', value: { utf8String: 'straße' }, same: false },
     { registered: 'CN=K', value: { utf8String: '\u212A' }, same: true },
     { registered: 'CN=José', value: { universalString: 'José' }, same: false },
     { registered: 'CN=a b', value: { utf8String: 'a  b ' }, same: true },
@@ -106,9 +107,70 @@ describe('a distinguished name', () => {
     '/CN=a/O=b',
     'CN=a\0b',
     '01.2=a',
-    `CN=${'a'.repeat(1_100)}`,
+    `CN=${'a'.repeat(1_022)}`,
+    'CN=\\4g',
+    'X509=a',
+    'CN=#0c',
+    'CN=#0c016',
+    'CN=#zz0c0161',
+    'CN=#0c0161zz',
   ])('is not %j', (text) => {
     expect(parseDistinguishedName(text)).toBeUndefined()
+  })
+
+  it.each([
+    ['CN', '2.5.4.3'],
+    ['SN', '2.5.4.4'],
+    ['serialNumber', '2.5.4.5'],
+    ['C', '2.5.4.6'],
+    ['L', '2.5.4.7'],
+    ['ST', '2.5.4.8'],
+    ['street', '2.5.4.9'],
+    ['O', '2.5.4.10'],
+    ['OU', '2.5.4.11'],
+    ['title', '2.5.4.12'],
+    ['businessCategory', '2.5.4.15'],
+    ['postalCode', '2.5.4.17'],
+    ['GN', '2.5.4.42'],
+    ['dnQualifier', '2.5.4.46'],
+    ['organizationIdentifier', '2.5.4.97'],
+    ['UID', '0.9.2342.19200300.100.1.1'],
+    ['DC', '0.9.2342.19200300.100.1.25'],
+    ['emailAddress', '1.2.840.113549.1.9.1'],
+  ])('knows %s, which is %s and has no case', (short, type) => {
+    const name = parseDistinguishedName(`${short}=a`)
+    expect(name).toEqual([[{ type, text: 'a' }]])
+    expect(isSameName(name ?? [], [[{ type, text: 'A' }]])).toBe(true)
+  })
+
+  it('may be as long as 1,024 characters', () => {
+    expect(parseDistinguishedName(`CN=${'a'.repeat(1_021)}`)).toBeDefined()
+  })
+
+  it.each([
+    ['a  ', 'a'],
+    ['a\\ ', 'a '],
+    ['\\ ', ' '],
+    ['a\\  ', 'a '],
+    ['a\\\\ ', 'a\\'],
+    ['a\\,b  ', 'a,b'],
+    ['\\ef\\bb\\bfa', '\uFEFFa'],
+  ])('has the value of %j without the spaces behind, unless they are escaped: %j', (value, text) => {
+    expect(parseDistinguishedName(`1.2.3=${value}`)).toEqual([[{ type: '1.2.3', text }]])
+  })
+
+  it('C13 is another one with a value that has no text, unless its bytes are the same', () => {
+    const type = '2.5.4.3'
+    const [teletex, other] = [
+      { type, der: '140120' },
+      { type, der: '140161' },
+    ]
+    for (const one of [other, { type, text: ' ' }, { type, text: 'a' }]) {
+      expect(isSameName([[one]], [[teletex]])).toBe(false)
+      expect(isSameName([[teletex]], [[one]])).toBe(false)
+    }
+    expect(isSameName([[teletex]], [[{ ...teletex }]])).toBe(true)
+    expect(isSameName([[{ type, text: 'a' }]], [[{ type, text: 'b' }]])).toBe(false)
   })
 
   it('keeps every character that is escaped, whatever it is', () => {

@@ -108,15 +108,22 @@ describe('a certificate', () => {
     await expect(proveByCertificate(presented, known, keysWith(renewed))).resolves.toBe(reason)
   })
 
+  it('C13 proves no client that has no name, whatever it is called', async () => {
+    const nobody = certificateOf(await makeIdentity({ subject: 'CN=nobody' }))
+    for (const client of [undefined, makeClient({ authMethods: ['tls_client_auth'] })])
+      await expect(proveByCertificate(nobody, client, noKeys)).resolves.toBe('certificate_wrong')
+  })
+
   it('S09 makes nobody fetch for a client that is disabled', async () => {
     const client = makeClient({ ...published, status: 'disabled' })
     await expect(proveByCertificate(certificate, client, noKeys)).resolves.toBe('certificate_wrong')
   })
 
   it.each(outboundFailures)('is not believed when what was registered could not be fetched: %s', async (failure) => {
-    const remoteKeys = { find: () => Promise.reject(new OutboundError(failure)) }
+    const cause = new OutboundError(failure)
+    const remoteKeys = { find: () => Promise.reject(cause) }
     const proof = proveByCertificate(certificate, makeClient(published), remoteKeys)
-    if (failure === 'busy') await expect(proof).rejects.toMatchObject({ reason: 'assertion_keys_busy' })
+    if (failure === 'busy') await expect(proof).rejects.toMatchObject({ reason: 'assertion_keys_busy', cause })
     else await expect(proof).resolves.toBe('certificate_keys_unavailable')
   })
 
@@ -165,10 +172,43 @@ describe('a claim by certificate', () => {
     expect(() => claimOf('client_id=billing', foreign)).toThrow('authentication_scheme_unsupported')
   })
 
+  describe('and nothing besides', () => {
+    const ask = (client: Client | undefined) => {
+      const claim = claimOf('client_id=billing', { certificate })
+      const lookup = {
+        importedCost: undefined,
+        tokensAfter: 0,
+        findClient: async () => ({ client, cached: false }),
+        probe: async () => undefined,
+      }
+      const checker = new ImportedSecretChecker({ running: 0, waiting: 0 })
+      return authenticateClient(claim, lookup, {
+        assertionAudiences: [],
+        remoteKeys: keysWith(identity),
+        checker,
+        clock,
+      })
+    }
+
+    it.each([named, published])('TLS-01 TLS-03 proves the client that is registered for it: %j', async (settings) => {
+      const client = makeClient(settings)
+      await expect(ask(client)).resolves.toEqual({ client, credentialId, uses: [] })
+    })
+
+    it.each<[Reason, Client | undefined]>([
+      ['client_unknown', undefined],
+      ['client_disabled', makeClient({ ...named, status: 'disabled' })],
+      ['client_public', makeClient({ ...named, authMethods: [] })],
+      ['authentication_method_not_registered', makeClient({ ...named, authMethods: ['client_secret_basic'] })],
+    ])('is refused as %s', async (reason, client) => {
+      await expect(ask(client)).rejects.toMatchObject({ reason })
+    })
+  })
+
   describe('and a secret besides', () => {
     const { secret, secretId, sha256 } = generateSecret()
     const secrets = [{ kind: 'generated', secretId, sha256, createdAt: 0 }] as const
-    const ask = (client: Partial<Client>, presented: ClientCertificate | undefined) => {
+    const ask = (client: Partial<Client> | undefined, presented: ClientCertificate | undefined) => {
       const claim = claimOf('', {
         authorization: basic('billing', secret.reveal()),
         ...(presented === undefined ? {} : { certificate: presented }),
@@ -176,7 +216,7 @@ describe('a claim by certificate', () => {
       const lookup = {
         importedCost: undefined,
         tokensAfter: 0,
-        findClient: async () => ({ client: makeClient({ ...client, secrets }), cached: false }),
+        findClient: async () => ({ client: client && makeClient({ ...client, secrets }), cached: false }),
         probe: async () => undefined,
       }
       const checker = new ImportedSecretChecker({ running: 0, waiting: 0 })
@@ -187,7 +227,8 @@ describe('a claim by certificate', () => {
       await expect(ask(named, certificate)).rejects.toMatchObject({ reason: 'authentication_several' })
     })
 
-    it.each<[string, Reason, Partial<Client>, Partial<ClientCertificate>]>([
+    it.each<[string, Reason, Partial<Client> | undefined, Partial<ClientCertificate>]>([
+      ['that does not exist', 'client_unknown', undefined, {}],
       ['with a certificate of another', 'authentication_method_not_registered', named, { isTrusted: false }],
       ['when it is disabled', 'client_disabled', { ...named, status: 'disabled' }, {}],
     ])('tell nobody of the client %s', async (_, reason, client, changes) => {

@@ -9,7 +9,7 @@ import {
 } from '../../src/client/authenticate.ts'
 import type { Client } from '../../src/client/client.ts'
 import { ImportedSecretChecker } from '../../src/client/imported-secret.ts'
-import { privateKeyJwt } from '../../src/client/private-key-jwt.ts'
+import { assertionType, privateKeyJwt } from '../../src/client/private-key-jwt.ts'
 import { parseForm } from '../../src/http/form.ts'
 import { OAuthError } from '../../src/oauth/errors.ts'
 import { foreignAlgs, parsePublicJwk } from '../../src/oauth/public-jwk.ts'
@@ -88,6 +88,30 @@ describe('an assertion', () => {
     expect(await useOf({ jti: 'b' })).not.toBe(once)
     expect(await useOf({ jti: 'a' }, other)).not.toBe(once)
   })
+
+  it('JA-01 has the type that the standard names', () => {
+    expect(assertionType).toBe('urn:ietf:params:oauth:client-assertion-type:jwt-bearer')
+  })
+
+  it.each<[string, (now: number) => object]>([
+    ['an end that is not quite a minute ago', (now) => ({ iat: now - 120, exp: now - 59 })],
+    ['a date in a minute', (now) => ({ iat: now + 60, exp: now + 120 })],
+    ['a beginning in a minute', (now) => ({ nbf: now + 60 })],
+    ['an end in six minutes and no date', (now) => ({ iat: undefined, exp: now + 360 })],
+    ['a life of five minutes', (now) => ({ iat: now, exp: now + 300 })],
+    ['a life of a second', (now) => ({ iat: now, exp: now + 1 })],
+    ['an id of 256 characters', () => ({ jti: 'j'.repeat(256) })],
+    ['its audience in a list', () => ({ aud: [issuer] })],
+  ])('is taken with %s', async (_name, claims) => {
+    await expect(authenticate(maker.make({ ...claims(maker.now) }))).resolves.toBeDefined()
+  })
+
+  it.each([undefined, 'JWT', 'client-authentication+jwt', 'application/Client-Authentication+JWT'])(
+    'JA-11 is taken with the type %s',
+    async (typ) => {
+      await expect(authenticate(maker.make({}, { typ }))).resolves.toBeDefined()
+    },
+  )
 
   it.each(wrongClaims)('is refused with %s', async (_name, spoil, reason) => {
     expect(await reasonOf(authenticate(maker.make(spoil(maker))))).toBe(`assertion_${reason}`)
@@ -211,9 +235,10 @@ describe('the client of an assertion', () => {
   it.each(outboundFailures)('JA-16 is not believed when its keys could not be fetched: %s', async (failure) => {
     const keys = { kind: 'uri', uri: 'https://keys.example.test/' } as const
     const client = makeClient({ authMethods: ['private_key_jwt'], keys })
-    const remoteKeys = { find: () => Promise.reject(new OutboundError(failure)) }
-    expect(await reasonOf(authenticate(maker.make(), client, { remoteKeys }))).toBe(
-      failure === 'busy' ? 'assertion_keys_busy' : 'assertion_keys_unavailable',
+    const cause = new OutboundError(failure)
+    const remoteKeys = { find: () => Promise.reject(cause) }
+    await expect(authenticate(maker.make(), client, { remoteKeys })).rejects.toMatchObject(
+      failure === 'busy' ? { reason: 'assertion_keys_busy', cause } : { reason: 'assertion_keys_unavailable' },
     )
   })
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { CertificateNames } from '../../src/client/certificate.ts'
-import type { TlsSubject } from '../../src/client/client.ts'
-import { hasSubject, isTlsSubject } from '../../src/client/tls-subject.ts'
+import { type TlsSubject, tlsSubjectKinds } from '../../src/client/client.ts'
+import { hasSubject, isTlsSubject, tlsSubjectForms } from '../../src/client/tls-subject.ts'
 import { readCertificate } from '../../src/client/x509.ts'
 import { type IdentityOptions, makeIdentity } from '../support/certificates.ts'
 
@@ -12,8 +12,8 @@ async function namesOf(options: IdentityOptions): Promise<CertificateNames> {
 const every = {
   dns: ['Billing.Example.test', '*.wild.test', 'second.test'],
   uris: ['spiffe://example.test/Billing'],
-  ips: ['192.0.2.7', '2001:db8::1'],
-  emails: ['Billing@Example.test'],
+  ips: ['192.0.2.7', '2001:db8::1', '::1', '2001:db8::', '2001:db8:1:2:3:4:5:6'],
+  emails: ['Billing@Example.test', 'second@example.test'],
 }
 
 describe('the registered name', () => {
@@ -25,7 +25,11 @@ describe('the registered name', () => {
     { kind: 'san_ip', value: '192.0.2.7' },
     { kind: 'san_ip', value: '2001:DB8:0:0::0:1' },
     { kind: 'san_ip', value: '2001:db8::0.0.0.1' },
+    { kind: 'san_ip', value: '::1' },
+    { kind: 'san_ip', value: '2001:db8::' },
+    { kind: 'san_ip', value: '2001:db8:1:2:3:4:5:6' },
     { kind: 'san_email', value: 'Billing@example.TEST' },
+    { kind: 'san_email', value: 'second@example.test' },
   ])('TLS-05 matches as $kind $value', async (subject) => {
     expect(isTlsSubject(subject)).toBe(true)
     expect(hasSubject(await namesOf(every), subject)).toBe(true)
@@ -71,7 +75,8 @@ describe('the registered name', () => {
     { kind: 'san_dns', value: '' },
     { kind: 'san_uri', value: 'billing' },
     { kind: 'san_uri', value: 'spiffe://a b' },
-    { kind: 'san_uri', value: `x:${'a'.repeat(1_100)}` },
+    { kind: 'san_uri', value: '1x:a' },
+    { kind: 'san_uri', value: `x:${'a'.repeat(1_023)}` },
     { kind: 'san_ip', value: '192.0.2.256' },
     { kind: 'san_ip', value: '192.0.2.0/24' },
     { kind: 'san_ip', value: 'fe80::1%eth0' },
@@ -80,5 +85,21 @@ describe('the registered name', () => {
     { kind: 'san_email', value: 'a b@c.test' },
   ])('is refused as $kind $value', (subject) => {
     expect(isTlsSubject(subject)).toBe(false)
+  })
+
+  it('may be as long as 1,024 characters', () => {
+    expect(isTlsSubject({ kind: 'san_uri', value: `x:${'a'.repeat(1_022)}` })).toBe(true)
+  })
+
+  it.each(tlsSubjectKinds)('has a form that people are told, with an example: %s', (kind) => {
+    const [, value = ''] = / such as (\S+)$/.exec(tlsSubjectForms[kind]) ?? []
+    expect(isTlsSubject({ kind, value })).toBe(true)
+  })
+
+  it.each<TlsSubject>([
+    { kind: 'subject_dn', value: 'billing' },
+    { kind: 'san_ip', value: 'billing' },
+  ])('matches nothing as $kind where it is none', async (subject) => {
+    expect(hasSubject(await namesOf(every), subject)).toBe(false)
   })
 })
