@@ -106,7 +106,7 @@ export class ImportedSecretChecker {
   async matches(
     presented: string,
     argon2id: string | undefined,
-    { goesFirst = false, ...cost }: ArgonCost & { readonly goesFirst?: boolean },
+    { goesFirst, ...cost }: ArgonCost & { readonly goesFirst?: boolean },
   ): Promise<boolean> {
     const stored = argon2id ?? this.#dummyOf(cost)
     await this.#enter(goesFirst ? this.#waitingFirst : this.#waiting)

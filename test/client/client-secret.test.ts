@@ -2,7 +2,14 @@ import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isClientId } from '../../src/client/client.ts'
-import { generateSecret, hashSecret, makeSecretId, matchesHash, secretIdOf } from '../../src/client/client-secret.ts'
+import {
+  generateSecret,
+  hashSecret,
+  isSecretId,
+  makeSecretId,
+  matchesHash,
+  secretIdOf,
+} from '../../src/client/client-secret.ts'
 import { encodeBase62 } from '../../src/lib/base62.ts'
 import { anyText } from '../support/text.ts'
 
@@ -135,6 +142,13 @@ describe('the id of an imported secret', () => {
     const made = Array.from({ length: 1_000 }, makeSecretId)
     for (const id of made) expect(id).toMatch(/^sec_[0-9A-Za-z]{16}$/)
     expect(new Set(made).size).toBe(1_000)
+  })
+})
+
+describe('the id of a secret', () => {
+  it('is told from the names of what else proves a client', () => {
+    expect(isSecretId(makeSecretId())).toBe(true)
+    for (const id of ['key_sec_', 'crt_x', 'sec', '', known]) expect(isSecretId(id)).toBe(false)
   })
 })
 

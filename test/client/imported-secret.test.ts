@@ -184,6 +184,8 @@ describe('the checker of imported secrets', () => {
     expect(checkLimitsFor(1)).toEqual({ running: 1, waiting: 8 })
     expect(checkLimitsFor(2)).toEqual({ running: 1, waiting: 8 })
     expect(checkLimitsFor(8)).toEqual({ running: 7, waiting: 56 })
+    expect(checkLimitsFor(8, 2)).toEqual({ running: 3, waiting: 24 })
+    expect(checkLimitsFor(2, 4)).toEqual({ running: 1, waiting: 8 })
   })
 
   it('runs one at a time where one may run, in the order in which they came', async () => {
