@@ -1,4 +1,4 @@
-import { readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { createMasterKey, readMasterKey } from '../../src/key/master-key-file.ts'
@@ -77,6 +77,44 @@ describe('a first start', () => {
     expect(await openIn(folder).listKeys()).toHaveLength(4)
     // What opens nothing is not left behind.
     expect(readdirSync(folder).filter((name) => name.endsWith('.key'))).toHaveLength(1)
+  })
+
+  /** A store that another node claims, with a master key of its own, while this one makes its keys. */
+  function openBehind(folder: string, meanwhile: () => void = () => undefined): Store {
+    const store = openIn(folder)
+    return {
+      ...store,
+      claimKeys: async (...claim) => {
+        await provisionKeys(openIn(folder), join(folder, 'other.key'), timing, clock)
+        meanwhile()
+        return store.claimKeys(...claim)
+      },
+    }
+  }
+
+  it('F17 that comes second takes away the master key that it made, and no other', async () => {
+    const [one, other] = [temporaryFolder(), temporaryFolder()]
+    const path = join(one, 'master.key')
+    await expect(provisionKeys(openBehind(one), path, timing, clock)).rejects.toMatchObject({
+      name: 'KeyMaterialError',
+      message: `another node has claimed the database meanwhile, with a master key of its own: copy that to ${path}, for this user alone, and start again`,
+      cause: { name: 'KeyMaterialError', message: expect.stringMatching(/belongs to another database/) },
+    })
+    expect(existsSync(path)).toBe(false)
+    const mine = join(other, 'master.key')
+    createMasterKey(mine)
+    const before = readFileSync(mine)
+    await expect(provisionKeys(openBehind(other), mine, timing, clock)).rejects.toThrow(
+      /^the master key .* belongs to another database/,
+    )
+    expect(readFileSync(mine)).toEqual(before)
+  })
+
+  it('F17 that comes second says so though somebody has taken its master key away already', async () => {
+    const folder = temporaryFolder()
+    const path = join(folder, 'master.key')
+    const store = openBehind(folder, () => rmSync(path))
+    await expect(provisionKeys(store, path, timing, clock)).rejects.toThrow(/^another node has claimed the database/)
   })
 
   it('of two at once on one master key goes well for both, and one of them made the keys', async () => {

@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import type { KeyMaterial } from '../../src/key/key-store.ts'
 import { KeyRing, KeyRingOpener, type OpenerOptions } from '../../src/key/ring.ts'
-import { decryptPrivateKey, encryptPrivateKey, makeRootKey, type RootKey, wrapRootKey } from '../../src/key/root-key.ts'
+import {
+  decryptPrivateKey,
+  deriveKey,
+  encryptPrivateKey,
+  makeRootKey,
+  type RootKey,
+  wrapRootKey,
+} from '../../src/key/root-key.ts'
 import type { Signer } from '../../src/key/signer.ts'
 import { KeyMaterialError, type KeyState, type StoredSigningKey, selfTest } from '../../src/key/signing-key.ts'
 import { makeStagedKey } from '../support/ring.ts'
@@ -87,6 +94,23 @@ describe('a ring that was opened', () => {
       const ring = await openerOf().open(materialOf([await makeKey('active')], order))
       expect(ring.root).toEqual({ storeId, root: newRoot })
     }
+  })
+
+  it.each([
+    ['tickets', 'ticketKeys', 'refresh tickets'],
+    ['nonces', 'nonceKeys', 'dpop nonces of the token endpoint'],
+  ] as const)('has the keys of %s of each root that there is, by its version', async (_, name, label) => {
+    const key = await makeKey('active')
+    const opener = openerOf()
+    for (const present of [roots, [root], roots]) {
+      const { newestVersion, keyOf } = (await opener.open(materialOf([key], present)))[name]
+      expect(newestVersion).toBe(present.length)
+      for (const each of roots) {
+        const derived = present.some(({ version }) => version === each.version) ? deriveKey(each, label) : undefined
+        expect(keyOf(each.version)?.export()).toEqual(derived && Buffer.from(derived))
+      }
+    }
+    expect(() => new KeyRing([])[name]).toThrow(/^the database has no root key$/)
   })
 
   it('makes no new keys without a root', async () => {
