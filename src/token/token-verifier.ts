@@ -73,12 +73,7 @@ interface Memory {
 }
 
 /** A token that looks forged by what is in memory. */
-class Unsure extends Error {
-  constructor() {
-    super('not by what is in memory')
-    this.name = 'Unsure'
-  }
-}
+class Unsure extends Error {}
 
 type Attempt<T> = (view: RegistryView, verify: VerifyToken) => Promise<T>
 

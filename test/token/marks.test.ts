@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { StoreUnavailable } from '../../src/lib/store-error.ts'
 import { longestTokenLifeMilliseconds, type Mark, type MarkDelta } from '../../src/token/mark-store.ts'
 import { MarkSet, markGraceMilliseconds } from '../../src/token/marks.ts'
 import { startTestIssuer } from '../support/issuer.ts'
@@ -42,7 +41,10 @@ describe('the marks in memory', () => {
     await marks.refresh()
 
     counter = 4
-    await expect(marks.refresh()).rejects.toBeInstanceOf(StoreUnavailable)
+    await expect(marks.refresh()).rejects.toMatchObject({
+      name: 'StoreUnavailable',
+      message: 'marks are behind their counter',
+    })
     expect([marks.isAt(3), marks.isAt(4)]).toEqual([true, false])
 
     // One has begun to read what follows on `c`; the database goes back to `a`, and the answer comes after two more.
@@ -128,6 +130,16 @@ describe('the marks in memory', () => {
     await marks.refresh()
     expect(marks.size).toBe(0)
     expect(marks.sequence).toBe(2)
+  })
+
+  it('are dropped too while every answer goes by what is in memory', async () => {
+    const clock = new ManualClock(0)
+    const store = toyStore()
+    const marks = new MarkSet(store, clock)
+    store.add({ kind: 'jti', id: 'a', expiresAt: minute })
+    await marks.refresh()
+    clock.advance(3_600)
+    expect([marks.isAt(1), marks.size]).toEqual([true, 0])
   })
 
   it('miss none, however looks and marks of several processes interleave', async () => {

@@ -245,6 +245,17 @@ describe('a refresh family', () => {
     expect(await familyNow()).not.toHaveProperty('end')
   })
 
+  it('ends when its ticket was reused, though somebody uses the next one meanwhile', async () => {
+    const { use, first, examine, familyNow, endings } = await begin()
+    const { refreshToken } = await use((await use(first)).refreshToken)
+    const beforeEnd = async () => {
+      await use(refreshToken)
+    }
+    await expect(examine(first, { beforeEnd })).rejects.toMatchObject({ reason: 'refresh_reused' })
+    expect(await familyNow()).toMatchObject({ end: 'reused', generation: 3 })
+    expect(await endings()).toHaveLength(1)
+  })
+
   it('does not end when the store that had gone back has caught up meanwhile', async () => {
     const { use, first, examine, familyNow, store, ring } = await begin()
     const { seed, ...old } = await familyNow()

@@ -189,6 +189,38 @@ describe('an answer about a token', () => {
     expect(seen).toEqual([seen[0], seen[0], sequence])
   })
 
+  it('I6 is no only when neither a client nor a mark has moved', async () => {
+    const { issue, ask, remember, verifier, revoke } = await start()
+    const [token, other] = [await issue(), await issue()]
+    await ask(token)
+    await remember()
+    let attempts = 0
+    const refuse = (): Promise<boolean> =>
+      verifier.answer(
+        async () => {
+          attempts += 1
+          return false
+        },
+        (answer) => answer,
+      )
+    expect([await refuse(), attempts]).toEqual([false, 1])
+    await revoke(other)
+    expect([await refuse(), attempts]).toEqual([false, 3])
+  })
+
+  it('I23 is not tried again on a store that has failed', async () => {
+    const { issue, ask, remember, verifier } = await start()
+    await ask(await issue())
+    await remember()
+    let attempts = 0
+    const fail = (): Promise<Verification> => {
+      attempts += 1
+      return Promise.reject(new StoreUnavailable('away'))
+    }
+    await expect(verifier.answer(fail, isActive)).rejects.toMatchObject({ message: 'away' })
+    expect(attempts).toBe(1)
+  })
+
   it('finds a client that was made elsewhere a moment ago', async () => {
     const { issue, ask, remember, verifier, store } = await start()
     await ask(await issue())
