@@ -96,7 +96,7 @@ export async function moveStore({
     // Where an earlier run has fenced it, this one goes on: the new place may have told the witness more since.
     const { state } = await source.readStanding()
     if (doubt !== undefined && state?.state !== 'left') throw new StoreOpenError(doubt)
-    const target = await openCopyTarget(to, clock)
+    const target = await openCopyTarget(to)
     try {
       const witness = new Witness(witnessFile)
       return await copyStore(source, target, { ...move, clock, witness: (id, known) => witness.raise(id, known) })
@@ -135,14 +135,13 @@ async function openCopySource({ databasePath, postgresUrl }: StorePlace, clock: 
   return PostgresCopySource.open(postgresUrl, databasePath)
 }
 
-async function openCopyTarget({ databasePath, postgresUrl }: StorePlace, clock: Clock): Promise<CopyTarget> {
-  const now = clock.nowMilliseconds()
+async function openCopyTarget({ databasePath, postgresUrl }: StorePlace): Promise<CopyTarget> {
   if (postgresUrl === undefined) {
     const { SqliteCopyTarget } = await import('./sqlite/copy-target.ts')
-    return new SqliteCopyTarget(databasePath, now)
+    return new SqliteCopyTarget(databasePath)
   }
   const { PostgresCopyTarget } = await import('./postgres/copy-target.ts')
-  return PostgresCopyTarget.open(postgresUrl, databasePath, now)
+  return PostgresCopyTarget.open(postgresUrl, databasePath)
 }
 
 /**

@@ -95,10 +95,7 @@ const askers = () => ({
 /** The next run of the command, by what the one before it has left. */
 const outcomes: Readonly<Record<string, string>> = {
   'live absent': 'copied',
-  'live empty': 'copied',
   'live arriving': 'copied',
-  'leaving absent': 'copied',
-  'leaving empty': 'copied',
   'leaving arriving': 'copied',
   'leaving arrived': 'copied',
   'left arrived': 'resumed',

@@ -187,6 +187,26 @@ describe('the new place', () => {
     expect(await readContent(place)).toEqual(await readContent(world.place))
   })
 
+  it('is called what it is when the process is killed before its -wal is in the file, and not an old copy', async () => {
+    const world = makeWorld()
+    const to = world.file('there/new.db')
+    const source = await openSource(world.place)
+    const target = await targetAt(to)
+    const happened = beforeRead(/wal_checkpoint\(TRUNCATE\)/, 1, () => {
+      cpSync(join(world.folder, 'there'), join(world.folder, 'killed'), { recursive: true })
+    })
+    await copyStore(source, target, { clock: systemClock, actor: 'cli:test', witness: async () => undefined })
+    await target.close()
+    expect(happened()).toBe(true)
+    const killed = world.file('killed/new.db')
+    const witness = { file: world.witness }
+    for (const create of [true, false]) {
+      await expect(openStoreAt(killed, { create, examine: true, witness })).rejects.toThrow(
+        `${killed.databasePath} is an incomplete copy of ${world.place.databasePath}: run \`mayfly db copy\` from there to here again, which finishes it`,
+      )
+    }
+  })
+
   it('stays closed when the old one was brought back while the copy was paused', async () => {
     for (const kind of kinds) {
       const world = await makeWorldOn(kind)

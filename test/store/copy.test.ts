@@ -72,6 +72,10 @@ class Killer {
     return `killed ${this.#after ? 'after' : 'before'} call ${this.#at}`
   }
 
+  hasDone(name: string): boolean {
+    return this.made.includes(name) && (this.#after || this.made.at(-1) !== name)
+  }
+
   around<T extends object>(side: T): T {
     return new Proxy(side, {
       get: (target, name) => {
@@ -140,6 +144,9 @@ async function expectOneHome(world: World, to: StorePlace, killer: Killer): Prom
   await expect(runKilled(world, to, killer), killer.where).rejects.toThrow(Killed)
   const [here, there] = await live()
   expect(here && there, killer.where).toBe(false)
+  // Nobody takes it for a place where a new store may begin.
+  if (!there && killer.hasDone('prepare'))
+    await expect(openStoreAt(to, { create: true, examine: false })).rejects.toThrow('is an incomplete copy of')
   const { how } = await world.move(world.place, to)
   expect(how, killer.where).toBe(there ? 'already' : here ? 'copied' : 'resumed')
   expect(await live(), killer.where).toEqual([false, true])
@@ -243,7 +250,7 @@ describe(`a store that moves (seed ${seed})`, () => {
       const random = createRandom(3)
       const steps = counter.made.map((name, i) => ({ name, step: i + 1 }))
       // What was done before `leave`, or is done after it, is what is done after `arrive`, or before `tell`.
-      const isChosen = ({ name }: { name: string }) => /^(?:arrive|tell|open)$/.test(name)
+      const isChosen = ({ name }: { name: string }) => /^(?:prepare|arrive|tell|open)$/.test(name)
       const others = steps.filter((step) => !isChosen(step))
       const drawn = others.map((step) => ({ step, at: random.next() })).toSorted((a, b) => a.at - b.at)
       const chosen = [...steps.filter(isChosen), ...drawn.slice(0, kills).map(({ step }) => step)]
@@ -251,7 +258,7 @@ describe(`a store that moves (seed ${seed})`, () => {
       for (const { name, step } of chosen) {
         const world = await makeSource()
         // What comes after the last one is that the caller hears of it.
-        const killer = new Killer(step, name === 'open' || random.chance(0.5))
+        const killer = new Killer(step, name === 'open' || name === 'prepare' || random.chance(0.5))
         outcomes.add(await expectOneHome(world, await makeTarget(world), killer))
       }
       expect(outcomes).toEqual(new Set(['copied', 'resumed', 'already']))

@@ -38,11 +38,11 @@ export class AcknowledgedChains {
   }
 
   /** Goes on, from where it was, until the server is gone or it is told to stop. Never rejects. */
-  async follow(url: string, isOver: () => boolean): Promise<void> {
+  async follow(url: string, isOver: () => boolean, pace = async (): Promise<void> => undefined): Promise<void> {
     await Promise.all(
       this.#current.map(async (_, place) => {
         // Whoever was not answered may be answered by the next server.
-        while (!isOver() && (await this.#step(url, place)));
+        while (!isOver() && (await this.#step(url, place))) await pace()
       }),
     )
   }

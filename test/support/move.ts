@@ -66,6 +66,6 @@ export async function sourceAt({ databasePath, postgresUrl }: StorePlace): Promi
 }
 
 export async function targetAt({ databasePath, postgresUrl }: StorePlace): Promise<CopyTarget> {
-  if (postgresUrl !== undefined) return PostgresCopyTarget.open(postgresUrl, databasePath, Date.now())
-  return new SqliteCopyTarget(databasePath, Date.now())
+  if (postgresUrl !== undefined) return PostgresCopyTarget.open(postgresUrl, databasePath)
+  return new SqliteCopyTarget(databasePath)
 }

@@ -1,4 +1,5 @@
 /** Clients that ask a server all the time while its database moves, and what they have been told. */
+import { setTimeout as pause } from 'node:timers/promises'
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose'
 import { expect } from 'vitest'
 import { assertionType } from '../../src/client/private-key-jwt.ts'
@@ -6,9 +7,11 @@ import { systemClock } from '../../src/lib/clock.ts'
 import { AcknowledgedLog } from './acknowledged.ts'
 import { AssertionMaker, type TestKey } from './assertion.ts'
 import { AcknowledgedChains } from './chains.ts'
-import { type Load, startLoad } from './load.ts'
 import type { Random } from './seed.ts'
 import { api, type Reply, request, requestToken, type TestServer } from './server.ts'
+
+/** They are there to see, and not to be in the way: servers and command share a machine. */
+const pace = (): Promise<void> => pause(20)
 
 const byItself = { grant_type: 'client_credentials' }
 
@@ -25,7 +28,6 @@ export class Onlookers {
   readonly chains: AcknowledgedChains
   readonly #askers: Askers
   readonly #used: string
-  readonly #load: Load
   readonly #followed: Promise<unknown>
   #isOver = false
 
@@ -41,15 +43,22 @@ export class Onlookers {
     this.#askers = askers
     this.#used = own.used
     this.chains = new AcknowledgedChains(askers.agent, own.random)
-    this.#load = startLoad(server, askers.job, 1, ({ token }) => {
-      if (token !== undefined) this.tokens.push(token)
-    })
-    this.#followed = this.chains.follow(server.url, () => this.#isOver)
+    this.#followed = Promise.all([this.chains.follow(server.url, () => this.#isOver, pace), this.#ask(server)])
+    // Whoever waits for it hears of it.
+    this.#followed.catch(() => undefined)
   }
 
   async stop(): Promise<void> {
     this.#isOver = true
-    await Promise.all([this.#load.stop(), this.#followed])
+    await this.#followed
+  }
+
+  async #ask(server: TestServer): Promise<void> {
+    while (!this.#isOver) {
+      const { json } = await requestToken(server, byItself, { authorization: this.#askers.job })
+      if (typeof json.access_token === 'string') this.tokens.push(json.access_token)
+      await pace()
+    }
   }
 
   /** Nothing of what they were told is lost, and all of it goes on at a server in the new place. */

@@ -59,10 +59,10 @@ export async function copyStore(source: CopySource, target: CopyTarget, options:
   if (storeId === undefined) throw new StoreOpenError(`${source.location} has no keys yet: there is nothing to copy`)
   if (state?.state === 'left') return finishEarlier(source, target, options)
   if (state !== undefined && isArriving(state)) throw new StoreOpenError(incomplete(source.location, state))
-  await requireReceiving(target, storeId)
   const { clock } = options
   const copyId = randomBytes(12).toString('hex')
   const at = clock.nowMilliseconds()
+  await target.prepare({ copyId, storeId, other: source.location, at })
   let started = 0
   let moved: Moved
   try {
@@ -87,23 +87,6 @@ export async function copyStore(source: CopySource, target: CopyTarget, options:
 type Moved = Pick<Copied, 'eventId' | 'rows'>
 
 function ignore(): void {}
-
-/** A place that holds nothing, or what an earlier run of the same copy has left there. */
-async function requireReceiving(target: CopyTarget, storeId: string): Promise<void> {
-  const { state } = await target.readStanding()
-  if (state !== undefined && isArriving(state)) {
-    if (state.storeId === storeId) return
-    throw new StoreOpenError(
-      `${target.location} is an incomplete copy of another database, ${state.other}: give --to an empty place`,
-    )
-  }
-  if (state?.state === 'left') {
-    throw new StoreOpenError(
-      `${target.location} is where a database has moved away from, to ${state.other}: give --to an empty place`,
-    )
-  }
-  if (!(await target.isEmpty())) throw new StoreOpenError(`${target.location} is not empty: give --to an empty place`)
-}
 
 async function copyRows(
   source: CopySource,
@@ -203,12 +186,14 @@ async function open(
 /** An earlier run has fenced the source: the target holds all of it, or is not the one. */
 async function finishEarlier(source: CopySource, target: CopyTarget, options: CopyOptions): Promise<Copied> {
   const left = await source.readStanding()
+  const gone = () => new StoreOpenError(movedAway(source.location, left.state ?? { other: '', at: 0 }))
+  if (!(await target.hasTables())) throw gone()
   const there = await target.readStanding()
   const [storeId, eventId] = [left.storeId ?? '', left.state?.eventId ?? '']
   const isReady = there.state?.state === 'arrived' && there.state.eventId === eventId
   const isDone =
     there.state === undefined && there.storeId === storeId && covers(there, left) && (await target.hasEvent(eventId))
-  if (!isReady && !isDone) throw new StoreOpenError(movedAway(source.location, left.state ?? { other: '', at: 0 }))
+  if (!isReady && !isDone) throw gone()
   if (isReady) await open(source, target, eventId, options)
   const rows: Record<string, number> = {}
   for (const table of [...rowTables, ...wholeTables]) rows[table.name] = await target.count(table)

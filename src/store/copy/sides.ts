@@ -70,8 +70,13 @@ export interface CopySource extends CopyReader {
 }
 
 export interface CopyTarget extends CopyReader {
-  /** Whether it holds nothing. */
-  isEmpty(): Promise<boolean>
+  /** Whether it has been a store, or was to become one. */
+  hasTables(): Promise<boolean>
+  /**
+   * Makes its tables where there are none, and brings them up to date. From the first moment at which anybody finds them they
+   * say that a copy was begun: nobody takes them for those of a new store. @throws StoreOpenError when it holds something else
+   */
+  prepare(copy: CopyMark): Promise<void>
   /** Empties it and marks it as a copy that is not complete. @throws StoreOpenError when it has become something else */
   begin(copy: CopyMark): Promise<void>
   /** Adds rows; those that are there already stay. @throws StoreOpenError when the copy was overtaken */

@@ -11,13 +11,36 @@ export function movedAway(location: string, { other, at }: Pick<CopyState, 'othe
 }
 
 /** Why a place that a store has not wholly arrived at does not open. */
-export function incomplete(location: string, { other }: Pick<CopyState, 'other'>): string {
-  return `${location} is an incomplete copy of ${other}: run \`mayfly db copy\` from there to here again`
+export function incomplete(location: string, { other, state }: Pick<CopyState, 'other' | 'state'>): string {
+  const again = `${location} is an incomplete copy of ${other}: run \`mayfly db copy\` from there to here again`
+  // What has arrived may be all that can still be opened of the store.
+  if (state === 'arrived') return `${again}, which finishes it`
+  return `${again}; to begin without it, name another place, or remove what lies here first (the file, or the database with \`dropdb\`)`
 }
 
 /** Whether a store is on its way to the place where this was read. */
 export function isArriving(state: CopyState | undefined): boolean {
   return state !== undefined && ['arriving', 'filling', 'arrived'].includes(state.state)
+}
+
+/** @throws StoreOpenError unless a place holds nothing, or what an earlier run of the copy of the same store has left there */
+export function requireReceiving(
+  { state, isEmpty }: { readonly state: CopyState | undefined; readonly isEmpty: boolean },
+  storeId: string,
+  location: string,
+): void {
+  if (state === undefined && isEmpty) return
+  if (state === undefined || !(isArriving(state) || state.state === 'left'))
+    throw new StoreOpenError(`${location} is not empty: give --to an empty place`)
+  if (state.state === 'left') {
+    throw new StoreOpenError(
+      `${location} is where a database has moved away from, to ${state.other}: give --to an empty place`,
+    )
+  }
+  if (state.storeId === storeId) return
+  throw new StoreOpenError(
+    `${location} is an incomplete copy of another database, ${state.other}: give --to an empty place`,
+  )
 }
 
 /** @throws StoreOpenError unless the store lives in the place where this was read */

@@ -1,15 +1,14 @@
 import type { Secret } from '../../lib/secret.ts'
 import type { CopyKey, CopyMark, CopyRow, CopyTarget, Standing, WholeTable } from '../copy/sides.ts'
-import { isArriving, requireMine } from '../copy/state.ts'
+import { requireMine, requireReceiving } from '../copy/state.ts'
 import { allTables, type CopyTable, rowTables, wholeTables } from '../copy/tables.ts'
 import { StoreOpenError } from '../store.ts'
 import { CopyConnection } from './copy-connection.ts'
 import { countRows, deleteByKeys, insertRows, readRows } from './copy-rows.ts'
 import { readWholeStanding } from './copy-source.ts'
 import { createTriggers, dropTriggers, readCopyState } from './copy-state.ts'
-import { Database } from './database.ts'
-import { explainDatabase } from './location.ts'
-import { migrate, readMigrationState, requireOurs } from './migrate.ts'
+import { lockMigrations } from './fence.ts'
+import { applyPending, bePatient, readState, requireOurs } from './migrate.ts'
 
 /** A database that is copied to; its tables are made when they are not there. */
 export class PostgresCopyTarget implements CopyTarget {
@@ -22,48 +21,40 @@ export class PostgresCopyTarget implements CopyTarget {
   }
 
   /** @throws StoreOpenError */
-  static async open(url: Secret, location: string, now: number): Promise<PostgresCopyTarget> {
-    const database = new Database(url)
-    try {
-      const state = await readMigrationState(database)
-      requireOurs(state, location)
-      if (state.pending > 0) await migrate(database, now, location)
-    } catch (error) {
-      throw explainDatabase(error, location)
-    } finally {
-      await database.close()
-    }
+  static async open(url: Secret, location: string): Promise<PostgresCopyTarget> {
     return new PostgresCopyTarget(await CopyConnection.open(url, location))
+  }
+
+  async hasTables(): Promise<boolean> {
+    const [row] = await this.#connection.query(`SELECT to_regclass('copy_state') IS NOT NULL AS made`)
+    return row?.made === true
+  }
+
+  prepare(mark: CopyMark): Promise<void> {
+    const session = this.#connection.asSession()
+    return this.#connection.transaction(async () => {
+      await this.#connection.script(`${bePatient}; ${lockMigrations}`)
+      const migrations = await readState(session)
+      requireOurs(migrations, this.location)
+      if (migrations.pending > 0) await applyPending(session, mark.at)
+      await this.#requireReceiving(mark)
+      // What an earlier run has left keeps its mark, for that run may be in its last transaction.
+      if ((await readCopyState(this.#connection)) === undefined) await this.#writeMark(mark)
+    })
   }
 
   readStanding(): Promise<Standing> {
     return readWholeStanding(this.#connection)
   }
 
-  async isEmpty(): Promise<boolean> {
-    if ((await readCopyState(this.#connection)) !== undefined) return false
-    for (const table of [...rowTables, ...wholeTables.filter(({ name }) => name === 'installation')]) {
-      if ((await countRows(this.#connection, table)) > 0) return false
-    }
-    return true
-  }
-
-  async begin({ copyId, storeId, other, at }: CopyMark): Promise<void> {
+  async begin(mark: CopyMark): Promise<void> {
     await this.#connection.transaction(async () => {
-      await this.#connection.script('LOCK TABLE copy_state, installation IN ACCESS EXCLUSIVE MODE')
-      const state = await readCopyState(this.#connection)
-      const isEarlier = isArriving(state) && state?.storeId === storeId
-      if (!isEarlier && !(await this.isEmpty()))
-        throw new StoreOpenError(`${this.location} is no longer empty: give --to an empty place`)
+      await this.#requireReceiving(mark)
       const names = [...rowTables.map(({ name }) => name), 'signing_key', 'root_key', 'installation', 'copy_change']
       // First of all, for the guards look at it.
       await this.#connection.script(`DELETE FROM copy_state; TRUNCATE ${names.join(', ')}`)
       await this.#connection.script(references('drop'))
-      await this.#connection.query(
-        `INSERT INTO copy_state (id, state, copy_id, store_id, other, at) VALUES (1, 'arriving', $1, $2, $3, $4)`,
-        [copyId, storeId, other, at],
-      )
-      await createTriggers(this.#connection, { logs: false })
+      await this.#writeMark(mark)
     })
   }
 
@@ -115,6 +106,28 @@ export class PostgresCopyTarget implements CopyTarget {
 
   close(): Promise<void> {
     return this.#connection.close()
+  }
+
+  /** Nobody else claims the place, or takes it over, until the transaction ends. */
+  async #requireReceiving({ storeId }: CopyMark): Promise<void> {
+    await this.#connection.script('LOCK TABLE copy_state, installation IN ACCESS EXCLUSIVE MODE')
+    const state = await readCopyState(this.#connection)
+    requireReceiving({ state, isEmpty: await this.#isEmpty() }, storeId, this.location)
+  }
+
+  async #isEmpty(): Promise<boolean> {
+    for (const table of [...rowTables, ...wholeTables.filter(({ name }) => name === 'installation')]) {
+      if ((await countRows(this.#connection, table)) > 0) return false
+    }
+    return true
+  }
+
+  async #writeMark({ copyId, storeId, other, at }: CopyMark): Promise<void> {
+    await this.#connection.query(
+      `INSERT INTO copy_state (id, state, copy_id, store_id, other, at) VALUES (1, 'arriving', $1, $2, $3, $4)`,
+      [copyId, storeId, other, at],
+    )
+    await createTriggers(this.#connection, { logs: false })
   }
 
   #write<T>(copyId: string, run: () => Promise<T>): Promise<T> {

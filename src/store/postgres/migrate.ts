@@ -21,7 +21,7 @@ export interface MigrationState {
 }
 
 // Tables may be large, and nobody works on a database of another version meanwhile.
-const bePatient = `SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '1min'`
+export const bePatient = `SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '1min'`
 const createLedger = `CREATE TABLE IF NOT EXISTS migration (
   position integer PRIMARY KEY, hash text COLLATE "C" NOT NULL, applied_at bigint NOT NULL)`
 const countTables = `SELECT count(*) FILTER (WHERE relname = 'migration') AS ours, count(*) AS all

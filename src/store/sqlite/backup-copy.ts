@@ -108,9 +108,9 @@ function damaged(file: string, cause?: unknown): StoreOpenError {
   return new StoreOpenError(`${file} is damaged: take another file that \`mayfly db backup\` wrote`, { cause })
 }
 
-/** Removes what a restore that was killed had copied beside a place. */
-export function removeLeftovers(place: string): void {
-  const prefix = `${basename(place)}.restore-`
+/** Removes what a restore, or a copy, that was killed had made beside a place. */
+export function removeLeftovers(place: string, of: 'restore' | 'copy' = 'restore'): void {
+  const prefix = `${basename(place)}.${of}-`
   for (const name of readdirSync(dirname(place))) {
     if (name.startsWith(prefix) && /^[0-9a-f]{12}\.tmp(?:-wal|-shm|-journal)?$/.test(name.slice(prefix.length)))
       rmSync(`${dirname(place)}/${name}`, { force: true })

@@ -1,6 +1,6 @@
 // What each start reads. The triggers are apart, since their list of tables needs the schema of PostgreSQL to be loaded.
 /** The mark that a copy leaves in a file (`store/copy/copy.ts`). */
-import type Database from 'better-sqlite3'
+import Database from 'better-sqlite3'
 import { StoreUnavailable } from '../../lib/store-error.ts'
 import type { CopyState } from '../copy/sides.ts'
 
@@ -10,6 +10,18 @@ const selectState = `SELECT state, copy_id AS copyId, store_id AS storeId, other
 export function readCopyState(sqlite: Database.Database): CopyState | undefined {
   const isMade = sqlite.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'copy_state'`).get() !== undefined
   return isMade ? (sqlite.prepare(selectState).get() as CopyState | undefined) : undefined
+}
+
+/** The same of a file that nobody has opened, without a change to it; `undefined` also where it cannot be read. */
+export function readStateOfFile(path: string): CopyState | undefined {
+  const sqlite = new Database(path, { readonly: true })
+  try {
+    return readCopyState(sqlite)
+  } catch {
+    return undefined
+  } finally {
+    sqlite.close()
+  }
 }
 
 /** A look whether the store has left while it was open. @returns what throws StoreUnavailable then */

@@ -1,13 +1,20 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type Database from 'better-sqlite3'
+import { makeFolder } from '../../lib/make-folder.ts'
 import type { CopyKey, CopyMark, CopyRow, CopyTarget, Standing, WholeTable } from '../copy/sides.ts'
-import { isArriving, requireMine } from '../copy/state.ts'
+import { requireMine, requireReceiving } from '../copy/state.ts'
 import { type CopyTable, rowTables, wholeTables } from '../copy/tables.ts'
 import { StoreOpenError } from '../store.ts'
+import { syncPath } from './backup.ts'
+import { removeCopy, removeLeftovers } from './backup-copy.ts'
 import { countRows, deleteByKeys, insertRows, readRows } from './copy-rows.ts'
 import { attempt, readWholeStanding } from './copy-source.ts'
 import { forgetCopy, readCopyState } from './copy-state.ts'
 import { createGuards } from './copy-triggers.ts'
-import { openDatabase } from './open.ts'
+import { type OpenOptions, openDatabase } from './open.ts'
+import { putWhereNothingIs } from './restore.ts'
 import { stampFile } from './stamp.ts'
 
 const busyMilliseconds = 10_000
@@ -15,41 +22,39 @@ const busyMilliseconds = 10_000
 /** A file that is copied to; it is made when it is not there. */
 export class SqliteCopyTarget implements CopyTarget {
   readonly location: string
-  readonly #sqlite: Database.Database
+  #opened: Database.Database | undefined
 
-  /** @throws StoreOpenError */
-  constructor(path: string, now: number) {
+  constructor(path: string) {
     this.location = path
-    this.#sqlite = openDatabase(path, { create: true, examine: false, now })
-    this.#sqlite.pragma(`busy_timeout = ${busyMilliseconds}`)
-    // Parents and children are read at different moments; at the end all are looked at.
-    this.#sqlite.pragma('foreign_keys = OFF')
+  }
+
+  async hasTables(): Promise<boolean> {
+    // One that is empty is as good as none.
+    return (statSync(this.location, { throwIfNoEntry: false })?.size ?? 0) > 0
+  }
+
+  async prepare(mark: CopyMark): Promise<void> {
+    await this.#attempt(() => {
+      // Whoever starts at the same time has it empty for a moment: then it is his.
+      if (!existsSync(this.location)) makeMarkedFile(this.location, mark)
+      const markIt = (sqlite: Database.Database): void => markEmpty(sqlite, this.location, mark)
+      this.#open({ create: true, now: mark.at, onMigrate: markIt })
+      this.#transact(() => markIt(this.#sqlite))
+    })
   }
 
   readStanding(): Promise<Standing> {
     return this.#attempt(() => readWholeStanding(this.#sqlite))
   }
 
-  isEmpty(): Promise<boolean> {
-    return this.#attempt(() => this.#holdsNothing())
-  }
-
-  begin({ copyId, storeId, other, at }: CopyMark): Promise<void> {
+  begin(mark: CopyMark): Promise<void> {
     return this.#attempt(() =>
       this.#transact(() => {
-        const { state } = readWholeStanding(this.#sqlite)
-        const isEarlier = isArriving(state) && state?.storeId === storeId
-        if (!isEarlier && !this.#holdsNothing())
-          throw new StoreOpenError(`${this.location} is no longer empty: give --to an empty place`)
+        requireReceivingFile(this.#sqlite, this.location, mark)
         forgetCopy(this.#sqlite)
         for (const { name } of rowTables) this.#sqlite.exec(`DELETE FROM ${name}`)
         this.#sqlite.exec('DELETE FROM signing_key; DELETE FROM root_key; DELETE FROM installation')
-        createGuards(this.#sqlite)
-        this.#sqlite
-          .prepare(
-            `INSERT INTO copy_state (id, state, copy_id, store_id, other, at) VALUES (1, 'arriving', ?, ?, ?, ?)`,
-          )
-          .run(copyId, storeId, other, at)
+        writeMark(this.#sqlite, mark)
       }),
     )
   }
@@ -112,12 +117,20 @@ export class SqliteCopyTarget implements CopyTarget {
   }
 
   async close(): Promise<void> {
-    this.#sqlite.close()
+    this.#opened?.close()
   }
 
-  #holdsNothing(): boolean {
-    const tables = [...rowTables, ...wholeTables.filter(({ name }) => name === 'installation')]
-    return readCopyState(this.#sqlite) === undefined && tables.every((table) => countRows(this.#sqlite, table) === 0)
+  get #sqlite(): Database.Database {
+    return this.#opened ?? this.#open({ create: false, now: 0 })
+  }
+
+  #open(options: Omit<OpenOptions, 'examine'>): Database.Database {
+    const sqlite = openDatabase(this.location, { ...options, examine: false })
+    this.#opened = sqlite
+    sqlite.pragma(`busy_timeout = ${busyMilliseconds}`)
+    // Parents and children are read at different moments; at the end all are looked at.
+    sqlite.pragma('foreign_keys = OFF')
+    return sqlite
   }
 
   #write<T>(copyId: string, run: () => T): Promise<T> {
@@ -135,5 +148,40 @@ export class SqliteCopyTarget implements CopyTarget {
 
   #attempt<T>(run: () => T): Promise<T> {
     return attempt(this.location, run)
+  }
+}
+
+function requireReceivingFile(sqlite: Database.Database, location: string, { storeId }: CopyMark): void {
+  const tables = [...rowTables, ...wholeTables.filter(({ name }) => name === 'installation')]
+  const isEmpty = tables.every((table) => countRows(sqlite, table) === 0)
+  requireReceiving({ state: readCopyState(sqlite), isEmpty }, storeId, location)
+}
+
+// Only inside a transaction. What an earlier run has left keeps its mark, for that run may be in its last transaction.
+function markEmpty(sqlite: Database.Database, location: string, mark: CopyMark): void {
+  requireReceivingFile(sqlite, location, mark)
+  if (readCopyState(sqlite) === undefined) writeMark(sqlite, mark)
+}
+
+function writeMark(sqlite: Database.Database, { copyId, storeId, other, at }: CopyMark): void {
+  createGuards(sqlite)
+  sqlite
+    .prepare(`INSERT INTO copy_state (id, state, copy_id, store_id, other, at) VALUES (1, 'arriving', ?, ?, ?, ?)`)
+    .run(copyId, storeId, other, at)
+}
+
+/** Makes a file under another name, and has it appear in its place with the mark in it. @throws StoreOpenError */
+function makeMarkedFile(path: string, mark: CopyMark): void {
+  const temporary = `${path}.copy-${randomBytes(6).toString('hex')}.tmp`
+  makeFolder(dirname(path))
+  removeLeftovers(path, 'copy')
+  try {
+    const sqlite = openDatabase(temporary, { create: true, examine: false, now: mark.at })
+    sqlite.transaction(() => writeMark(sqlite, mark)).immediate()
+    sqlite.close()
+    putWhereNothingIs(temporary, path)
+    syncPath(dirname(path))
+  } finally {
+    removeCopy(temporary)
   }
 }

@@ -33,13 +33,18 @@ export function readMigrationState(sqlite: Database.Database): MigrationState {
  * Brings a database up to date. Safe when several processes do it at once: the first does the work, the others find
  * nothing to do.
  *
+ * @param also what is to be done in the same transaction
  * @throws StoreOpenError when the result would break a foreign key
  */
-export function migrate(sqlite: Database.Database, now: number): void {
+export function migrate(sqlite: Database.Database, now: number, also: () => void = () => undefined): void {
   // Inside a transaction this pragma does nothing, so it goes first.
   sqlite.pragma('foreign_keys = OFF')
   try {
-    sqlite.transaction(() => applyPending(sqlite, now)).immediate()
+    const run = (): void => {
+      applyPending(sqlite, now)
+      also()
+    }
+    sqlite.transaction(run).immediate()
   } finally {
     sqlite.pragma('foreign_keys = ON')
   }

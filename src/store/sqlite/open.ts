@@ -18,6 +18,8 @@ export interface OpenOptions {
   readonly now: number
   /** Looks at it before anything in it is changed. */
   readonly inspector?: Inspector
+  /** Runs in the transaction that brings the tables up to date. @throws to leave them as they are */
+  onMigrate?(sqlite: Database.Database): void
 }
 
 /** Who may refuse a database. */
@@ -209,7 +211,7 @@ function bringUpToDate(sqlite: Database.Database, path: string, options: OpenOpt
     )
   if (state.pending === 0) return
   if (!options.create) throw new StoreOpenError(`${path} is of an older Mayfly: run \`mayfly db migrate\``)
-  migrate(sqlite, options.now)
+  migrate(sqlite, options.now, () => options.onMigrate?.(sqlite))
 }
 
 function examine(sqlite: Database.Database, path: string): void {

@@ -249,8 +249,13 @@ function putInPlace(copy: string, place: string, { exists }: Present): void {
   else putWhereNothingIs(copy, place)
 }
 
-// Unlike a rename, a link replaces nothing that a start has made meanwhile. Not every file system has links.
-function putWhereNothingIs(copy: string, place: string): void {
+/**
+ * Puts a file in a place where nothing is. Unlike a rename, a link replaces nothing that a start has made meanwhile. Not every
+ * file system has links.
+ *
+ * @throws StoreOpenError when something is there
+ */
+export function putWhereNothingIs(copy: string, place: string): void {
   try {
     linkSync(copy, place)
   } catch (cause) {

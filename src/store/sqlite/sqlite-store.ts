@@ -20,7 +20,7 @@ import { createAuditStore } from './audit-store.ts'
 import { writeBackup } from './backup.ts'
 import { createClientStore } from './client-store.ts'
 import { type Changed, type Connection, createConnection, read } from './connection.ts'
-import { createPresenceCheck, forgetCopy, readCopyState } from './copy-state.ts'
+import { createPresenceCheck, forgetCopy, readCopyState, readStateOfFile } from './copy-state.ts'
 import { eq, sql } from './drizzle.ts'
 import { createFamilyStore } from './family-store.ts'
 import { readStanding, WitnessGuard, type WitnessOptions } from './guard.ts'
@@ -92,7 +92,15 @@ function openGuarded(path: string, options: OpenOptions, guard: WitnessGuard | u
 // Where it has gone is said rather than that the witness knows more: the new place has told it.
 function createInspector(guard: WitnessGuard | undefined, evenIfMoved: boolean): Inspector {
   return {
-    inspectFile: (path) => guard?.inspectFile(path),
+    inspectFile: (path) => {
+      try {
+        guard?.inspectFile(path)
+      } catch (error) {
+        // A copy that was killed before its -wal was in the file looks as if that were of another one.
+        if (!evenIfMoved) requireHere(readStateOfFile(path), path)
+        throw error
+      }
+    },
     inspect: (sqlite, path) => {
       if (!evenIfMoved) requireHere(readCopyState(sqlite), path)
       guard?.inspect(sqlite, path)
