@@ -6,6 +6,8 @@ import { formatTimestamp } from '../lib/clock.ts'
 import { formatSpan } from '../lib/duration.ts'
 import type { CommandContext } from './command.ts'
 import type { RingView } from './open-ring.ts'
+import { formatBytes } from './print.ts'
+import { describeRemains } from './remains.ts'
 
 /** One finding. A `fault` must be mended; a `warning` will become one, or may be meant. */
 export interface Finding {
@@ -78,11 +80,14 @@ function leftKeys(masterKeyFile: string): readonly string[] {
   }
 }
 
-/** Damage, and migrations that are missing. */
+/** Damage, migrations that are missing, and what a move or a restore has left. */
 export async function checkDatabase({ store }: RingView): Promise<readonly Finding[]> {
   const faults = await store.check()
-  if (faults.length === 0) return [{ check: 'database', status: 'ok', detail: `${store.location} is whole` }]
-  return faults.map((detail) => ({ check: 'database', status: 'fault', detail }))
+  const left = (await store.readRemains()).map(
+    (remains): Finding => ({ check: 'database', status: 'warning', detail: describeRemains(remains) }),
+  )
+  if (faults.length === 0) return [{ check: 'database', status: 'ok', detail: `${store.location} is whole` }, ...left]
+  return [...faults.map((detail): Finding => ({ check: 'database', status: 'fault', detail })), ...left]
 }
 
 /** Whether an old copy of the database would be noticed, and whether this is one. */
@@ -270,17 +275,6 @@ export async function checkSize(context: CommandContext, { store }: RingView): P
     ]
   }
   return [{ check: 'size', status: 'ok', detail: `${pace}; ${room}` }]
-}
-
-function formatBytes(bytes: number): string {
-  const units = ['B', 'KB', 'MB', 'GB', 'TB']
-  let rest = bytes
-  let unit = 0
-  while (rest >= 1000 && unit < units.length - 1) {
-    rest /= 1000
-    unit += 1
-  }
-  return `${unit === 0 ? Math.round(rest) : rest.toFixed(1)} ${units[unit]}`
 }
 
 function formatMoment(at: number | undefined): string {

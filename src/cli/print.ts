@@ -47,3 +47,15 @@ function harmlessLine(text: string): string {
 export function timestamp(milliseconds: number | undefined): string | null {
   return milliseconds === undefined ? null : formatTimestamp(milliseconds)
 }
+
+/** A number of bytes for people. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB']
+  let rest = bytes
+  let unit = 0
+  while (rest >= 1000 && unit < units.length - 1) {
+    rest /= 1000
+    unit += 1
+  }
+  return `${unit === 0 ? Math.round(rest) : rest.toFixed(1)} ${units[unit]}`
+}

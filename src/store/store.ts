@@ -47,6 +47,8 @@ export interface Store
   backlogBytes(): number
   /** Looks for damage and for what a migration should have done. @returns sentences, none when all is well */
   check(): Promise<readonly string[]>
+  /** What a move or a restore has left in it that somebody may wonder about. @throws StoreUnavailable */
+  readRemains(): Promise<readonly Remains[]>
   /** How large the store is and how fast it grows, since a moment. @throws StoreUnavailable */
   readUsage(since: number): Promise<StoreUsage>
   /** Writes a consistent copy, while the store is in use. @throws StoreUnavailable; StoreOpenError when the file exists */
@@ -78,6 +80,7 @@ export type WholeStore = Pick<
   | 'checkWritable'
   | 'backlogBytes'
   | 'check'
+  | 'readRemains'
   | 'readUsage'
   | 'close'
 >
@@ -118,6 +121,12 @@ export interface Restoring {
   /** Leaves everything as it was. Does nothing after `finish`. */
   abandon(): Promise<void>
 }
+
+/** What was left behind: by a move from here that is not finished, or by a restore, which keeps what it has replaced. */
+export type Remains =
+  | { readonly kind: 'copy'; readonly to: string; readonly at: number; readonly isAbandoned: boolean }
+  | { readonly kind: 'replaced'; readonly file: string; readonly bytes: number }
+  | { readonly kind: 'replaced'; readonly schema: string; readonly bytes: number }
 
 /** How large a store is. */
 export interface StoreUsage {

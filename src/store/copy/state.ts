@@ -1,5 +1,5 @@
 import { formatTimestamp } from '../../lib/clock.ts'
-import { StoreOpenError } from '../store.ts'
+import { type Remains, StoreOpenError } from '../store.ts'
 import type { CopyState } from './sides.ts'
 
 /** How many changes are written down for a copy: one that was killed must not fill the disk. */
@@ -7,7 +7,7 @@ export const mostChanges = 200_000
 
 /** Why a place that a store has moved away from does not open. */
 export function movedAway(location: string, { other, at }: Pick<CopyState, 'other' | 'at'>): string {
-  return `${location} has moved to ${other}, at ${formatTimestamp(at)}: give MAYFLY_DATABASE_URL that place; where that is lost for good, \`mayfly db restore --accept-current\` brings this one back and ends every token and refresh token`
+  return `${location} has moved to ${other}, at ${formatTimestamp(at)}: give MAYFLY_DATABASE_URL that place, and where that is called incomplete, run the same \`mayfly db copy\` again; where it is lost for good, \`mayfly db restore --accept-current\` brings this one back and ends every token and refresh token`
 }
 
 /** Why a place that a store has not wholly arrived at does not open. */
@@ -16,6 +16,12 @@ export function incomplete(location: string, { other, state }: Pick<CopyState, '
   // What has arrived may be all that can still be opened of the store.
   if (state === 'arrived') return `${again}, which finishes it`
   return `${again}; to begin without it, name another place, or remove what lies here first (the file, or the database with \`dropdb\`)`
+}
+
+/** What a copy that is not finished has left in the place that it was to leave. */
+export function toRemains(state: CopyState | undefined): readonly Remains[] {
+  if (state?.state !== 'leaving' && state?.state !== 'abandoned') return []
+  return [{ kind: 'copy', to: state.other, at: state.at, isAbandoned: state.state === 'abandoned' }]
 }
 
 /** Whether a store is on its way to the place where this was read. */

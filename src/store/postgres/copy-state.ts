@@ -5,7 +5,7 @@ import { allTables, type CopyTable, rowTables } from '../copy/tables.ts'
 import type { CopyConnection } from './copy-connection.ts'
 import type { Database } from './database.ts'
 
-const selectState = `SELECT state, copy_id AS "copyId", store_id AS "storeId", other, at, event_id AS "eventId" FROM copy_state`
+export const selectState = `SELECT state, copy_id AS "copyId", store_id AS "storeId", other, at, event_id AS "eventId" FROM copy_state`
 
 /** Where a store has gone, in a statement that reads: `NULL` where it is still here. */
 export const movedTo = `(SELECT other FROM copy_state WHERE state = 'left')`

@@ -29,6 +29,7 @@ import { createKeyStore } from './key-store.ts'
 import { explainDatabase } from './location.ts'
 import { createMarkStore } from './mark-store.ts'
 import { migrate, readMigrationState, requireOurs } from './migrate.ts'
+import { readRemains } from './remains.ts'
 import { createReplayStore } from './replay-store.ts'
 import { createResourceStore } from './resource-store.ts'
 import { createTokenStore } from './token-store.ts'
@@ -197,6 +198,7 @@ function createWholeStore(connection: Connection, { database, horizon, clock, lo
     checkWritable: async () => void (await connection.persist(() => ({ text: touch }))),
     backlogBytes: () => Number.NaN,
     check: () => checkDatabase(connection, database),
+    readRemains: () => readRemains(connection),
     readUsage: (since) => readUsage(connection, since),
     close: async () => {
       await horizon.stop()

@@ -22,6 +22,7 @@ import { Database } from './database.ts'
 import { lockMigrations } from './fence.ts'
 import { explainDatabase } from './location.ts'
 import { applyPending, readMigrationState, requireOurs } from './migrate.ts'
+import { asidePrefix } from './remains.ts'
 
 const rowsAtOnce = 2_000
 const mostLost = 10_000
@@ -161,7 +162,7 @@ class Restore implements Restoring {
   async finish(): Promise<string | undefined> {
     const { connection, clock, present } = this.#parts
     const now = clock.nowMilliseconds()
-    const aside = `before_restore_${formatTimestamp(now).replaceAll(/[-:.TZ]/g, '')}`
+    const aside = `${asidePrefix}${formatTimestamp(now).replaceAll(/[-:.TZ]/g, '')}`
     try {
       await connection.transaction(() => this.#replace(aside, now))
     } finally {

@@ -28,6 +28,7 @@ import { createKeyStore } from './key-store.ts'
 import { createMarkSetter, createMarkStore } from './mark-store.ts'
 import { readMigrationState } from './migrate.ts'
 import { type Inspector, type OpenOptions, openDatabase } from './open.ts'
+import { readRemains } from './remains.ts'
 import { createReplayStore } from './replay-store.ts'
 import { createResourceStore } from './resource-store.ts'
 import { clientSecret, installation } from './schema.ts'
@@ -233,6 +234,7 @@ function createWholeStore(connection: Connection, path: string, guard: WitnessGu
     },
     backlogBytes: () => backlogBytes(sqlite),
     check: () => read(() => checkDatabase(connection)),
+    readRemains: () => read(() => readRemains(sqlite, path)),
     readUsage: (since) => read(() => readUsage(connection, path, since)),
     close: async () => {
       await acts.drain()

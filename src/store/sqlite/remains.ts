@@ -1,0 +1,19 @@
+/** What a move or a restore has left in a file, and beside it. */
+import { readdirSync, statSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import type Database from 'better-sqlite3'
+import { toRemains } from '../copy/state.ts'
+import type { Remains } from '../store.ts'
+import { readCopyState } from './copy-state.ts'
+
+export function readRemains(sqlite: Database.Database, path: string): readonly Remains[] {
+  const prefix = `${basename(path)}.before-restore-`
+  const replaced = readdirSync(dirname(path))
+    .filter((name) => name.startsWith(prefix) && !/-(?:wal|shm)$/.test(name))
+    .toSorted()
+    .map((name): Remains => {
+      const file = join(dirname(path), name)
+      return { kind: 'replaced', file, bytes: statSync(file, { throwIfNoEntry: false })?.size ?? 0 }
+    })
+  return [...toRemains(readCopyState(sqlite)), ...replaced]
+}
