@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
-import { resolve } from 'node:path'
 import type { Command } from './command.ts'
 import { printObject } from './print.ts'
+import { pathArgument } from './values.ts'
 
 export const dbBackup: Command = {
   name: 'db backup',
@@ -9,7 +9,7 @@ export const dbBackup: Command = {
   arguments: [{ name: '<file>', description: 'a path where nothing is yet' }],
   example: 'mayfly db backup /var/backups/mayfly-2026-11-24.db',
   async run(context, [argument = '']) {
-    const file = resolve(argument)
+    const file = pathArgument('db backup', argument)
     const store = await context.openStore()
     await store.backup(file)
     context.note(

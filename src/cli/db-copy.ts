@@ -1,4 +1,3 @@
-import { resolve } from 'node:path'
 import { parseDatabasePlace, readUrlFile } from '../config/storage.ts'
 import { StoreUnavailable } from '../lib/store-error.ts'
 import type { Copied } from '../store/copy/copy.ts'
@@ -12,6 +11,7 @@ import {
   UsageError,
 } from './command.ts'
 import { printObject } from './print.ts'
+import { pathArgument } from './values.ts'
 
 const noteEveryMilliseconds = 5_000
 
@@ -51,7 +51,8 @@ function findPlace(name: 'from' | 'to', options: OptionValues): StorePlace | und
     throw new UsageError(`--${name} and --${name}-file are both given: keep one of them`)
   if (typeof url === 'string') return parseDatabasePlace(url, `--${name}`, '.')
   if (typeof file !== 'string') return undefined
-  return parseDatabasePlace(readUrlFile(resolve(file), `--${name}-file`), `--${name}-file`, '.')
+  const path = pathArgument(`--${name}-file`, file)
+  return parseDatabasePlace(readUrlFile(path, `--${name}-file`), `--${name}-file`, '.')
 }
 
 async function move(context: CommandContext, from: StorePlace, to: StorePlace): Promise<Copied> {
@@ -73,8 +74,11 @@ async function move(context: CommandContext, from: StorePlace, to: StorePlace): 
       checkKeys: (material) => void checkMasterKey(readMasterKey(masterKeyFile), material, masterKeyFile),
     })
   } catch (error) {
-    if (!(error instanceof StoreUnavailable)) throw error
-    throw await explain(error, from)
+    if (error instanceof StoreUnavailable) throw await explain(error, from)
+    // What is wrong with the new place is not wrong with the settings.
+    const isOfTarget =
+      error instanceof Error && error.name === 'StoreOpenError' && error.message.startsWith(to.databasePath)
+    throw isOfTarget ? new CommandFailure(error.message.replaceAll('MAYFLY_DATABASE_URL', '--to')) : error
   } finally {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
   }

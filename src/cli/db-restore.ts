@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs'
-import { resolve } from 'node:path'
 import type { AuditEntry } from '../audit/audit-store.ts'
 import { formatSpan } from '../lib/duration.ts'
 import type { Sequences } from '../registry/registry-store.ts'
@@ -8,6 +7,7 @@ import type { Remembered, WitnessRecord } from '../store/witness.ts'
 import { type Command, type CommandContext, CommandFailure, type Printed, UsageError } from './command.ts'
 import { printObject, timestamp } from './print.ts'
 import { type Review, reviewStore } from './restore-review.ts'
+import { pathArgument } from './values.ts'
 
 const none: Sequences = { registry: 0, mark: 0 }
 
@@ -29,10 +29,11 @@ export const dbRestore: Command = {
     if ((file !== undefined) === (options.acceptCurrent === true)) {
       throw new UsageError('db restore takes the path of a backup, or --accept-current, and one of them alone')
     }
+    const path = file === undefined ? undefined : pathArgument('db restore', file)
     // A witness that cannot be read must be dealt with before anything is done.
     const { readWitness } = await import('../store/witness.ts')
     const remembered = readWitness(context.settings.witnessFile) ?? new Map<string, Remembered>()
-    return file === undefined ? acceptCurrent(context, remembered) : restore(context, resolve(file), remembered)
+    return path === undefined ? acceptCurrent(context, remembered) : restore(context, path, remembered)
   },
 }
 

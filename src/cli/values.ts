@@ -1,4 +1,5 @@
 /** From what stands on the command line to what the registry takes, or a sentence that says what it should have been. */
+import { resolve } from 'node:path'
 import { formatDuration, parseDuration } from '../lib/duration.ts'
 import { type AuthMethod, authMethods, isAuthMethod } from '../oauth/auth-method.ts'
 import { type GrantType, grantTypes, isGrantType } from '../oauth/grant-type.ts'
@@ -33,6 +34,12 @@ export function maskSecrets(text: string): string {
 // What is kept in clear and shown to everybody must not be a secret that was pasted into the wrong place.
 function refuseSecret(text: string): void {
   if (whole.test(text)) throw new UsageError('a secret or token stands where something else was expected')
+}
+
+/** The absolute path of a file that is named. @throws UsageError for a URL, which may hold a password, and for nothing */
+export function pathArgument(command: string, text: string): string {
+  if (text !== '' && !/^(?:file:|[a-z][a-z0-9+.-]*:\/)/i.test(text)) return resolve(text)
+  throw new UsageError(`${command} takes the path of a file, and neither a URL nor nothing`)
 }
 
 /** A name for people: printable, no control characters, at most 128. */

@@ -46,6 +46,25 @@ describe('F05 a full disk', () => {
     await store.close()
   })
 
+  it('is named when a move meets it in the new place; the old one serves on, and the next run needs room alone', async () => {
+    const { cwd } = await makeInstallation()
+    const target = join(cwd, 'new')
+    mountTmpfs(target, '64k')
+    const copy = () => mayfly(['db', 'copy', '--to', 'file:new/mayfly.db'], { cwd })
+    for (const size of ['128k', '256k', '400k']) {
+      run('mount', '-o', `remount,size=${size}`, target)
+      const { code, stderr } = await copy()
+      expect([code, stderr], size).toEqual([1, expect.stringMatching(/is full: make room|look for room on its disk/)])
+      expect(
+        readdirSync(target).filter((name) => name.endsWith('.tmp')),
+        size,
+      ).toEqual([])
+      expect(await mayflyJson(['db', 'check'], { cwd })).toMatchObject({ ok: true, unfinished_copy: null })
+    }
+    run('mount', '-o', 'remount,size=8m', target)
+    expect(await copy()).toMatchObject({ code: 0 })
+  })
+
   it('is named when a start meets it, and leaves nothing half made', async () => {
     const cwd = temporaryFolder()
     mountTmpfs(join(cwd, 'data'), '64k')

@@ -240,6 +240,8 @@ describe('db copy', () => {
       [[`--too=${url}`], 2, /unknown option/],
       [['--to-file', 'absent'], 2, /--to-file is .*absent": it takes the path of a file that can be read/],
       [['--to', 'file:data/mayfly.db'], 2, /--from and --to are both \S+data\/mayfly\.db/],
+      [['--to-file', url], 2, /--to-file takes the path of a file, and neither a URL nor nothing/],
+      [['--to', url.replace('127.0.0.1', 'no-host.invalid')], 1, /has a host name that is not known: look at --to \(/],
       [['--from', 'file:nothing.db', '--to', url], 1, new RegExp(`there is no database at ${join(cwd, 'nothing.db')}`)],
       [['--to', url], 1, /the master key \S+ is missing/, { MAYFLY_MASTER_KEY_FILE: join(cwd, 'none/master.key') }],
       [['--to', url], 1, /belongs to another database/, { MAYFLY_MASTER_KEY_FILE: other }],
@@ -255,6 +257,18 @@ describe('db copy', () => {
     expect(existsSync(join(cwd, 'nothing.db'))).toBe(false)
     expect(await mayflyJson(['db', 'check'], { cwd, env })).toMatchObject({ ok: true })
     expect((await copy(cwd, url)).outcome).toBe('copied')
+  })
+
+  it('is not helped by a URL where backup and restore take a file: no password is repeated, nothing is made', async () => {
+    const cwd = await makeSource()
+    for (const verb of ['backup', 'restore']) {
+      for (const wrong of [`postgres://mayfly:${password}@127.0.0.1/mayfly`, 'file:backup.db', '']) {
+        const { code, stdout, stderr } = await mayfly(['db', verb, wrong], { cwd, env })
+        expect([code, stdout], wrong).toEqual([2, ''])
+        expect(stderr).toBe(`error: db ${verb} takes the path of a file, and neither a URL nor nothing\n`)
+      }
+    }
+    expect(existsSync(join(cwd, 'file:backup.db'))).toBe(false)
   })
 
   it('needs a user who may make tables', async () => {

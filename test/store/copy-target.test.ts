@@ -128,6 +128,16 @@ describe('a place that a copy was begun into', () => {
     expect(await look(place)).toBe('absent')
   })
 
+  it('is refused without a lock where it is a database that others work on', async () => {
+    const world = makeWorld()
+    const place = await emptyDatabase()
+    await world.move(world.place, place)
+    const worker = await connect(place.postgresUrl?.reveal() ?? '')
+    await worker.query('BEGIN; LOCK TABLE installation, copy_state IN ROW EXCLUSIVE MODE')
+    const target = await openTarget(place)
+    await expect(target.prepare(mark)).rejects.toThrow('is not empty: give --to an empty place')
+  })
+
   it('stays as it is where the store has moved elsewhere before: nothing is made there', async () => {
     const world = makeWorld()
     await world.move(world.place, world.file('new.db'))

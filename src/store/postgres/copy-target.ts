@@ -30,7 +30,8 @@ export class PostgresCopyTarget implements CopyTarget {
     return row?.made === true
   }
 
-  prepare(mark: CopyMark): Promise<void> {
+  async prepare(mark: CopyMark): Promise<void> {
+    await this.#requireUnclaimed(mark)
     const session = this.#connection.asSession()
     return this.#connection.transaction(async () => {
       await this.#connection.script(`${bePatient}; ${lockMigrations}`)
@@ -106,6 +107,14 @@ export class PostgresCopyTarget implements CopyTarget {
 
   close(): Promise<void> {
     return this.#connection.close()
+  }
+
+  // Before anything is locked: where the place was mistaken, servers work on it.
+  async #requireUnclaimed({ storeId }: CopyMark): Promise<void> {
+    const [row] = await this.#connection.query(`SELECT to_regclass('installation') IS NOT NULL AS made`)
+    if (row?.made !== true || (await this.#connection.query('SELECT 1 FROM installation')).length === 0) return
+    const state = (await this.hasTables()) ? await readCopyState(this.#connection) : undefined
+    requireReceiving({ state, isEmpty: false }, storeId, this.location)
   }
 
   /** Nobody else claims the place, or takes it over, until the transaction ends. */

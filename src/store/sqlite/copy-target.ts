@@ -13,7 +13,8 @@ import { countRows, deleteByKeys, insertRows, readRows } from './copy-rows.ts'
 import { attempt, readWholeStanding } from './copy-source.ts'
 import { forgetCopy, readCopyState } from './copy-state.ts'
 import { createGuards } from './copy-triggers.ts'
-import { type OpenOptions, openDatabase } from './open.ts'
+import { readStanding } from './guard.ts'
+import { type Inspector, type OpenOptions, openDatabase } from './open.ts'
 import { putWhereNothingIs } from './restore.ts'
 import { stampFile } from './stamp.ts'
 
@@ -38,7 +39,7 @@ export class SqliteCopyTarget implements CopyTarget {
       // Whoever starts at the same time has it empty for a moment: then it is his.
       if (!existsSync(this.location)) makeMarkedFile(this.location, mark)
       const markIt = (sqlite: Database.Database): void => markEmpty(sqlite, this.location, mark)
-      this.#open({ create: true, now: mark.at, onMigrate: markIt })
+      this.#open({ create: true, now: mark.at, onMigrate: markIt, inspector: unclaimedFile(mark) })
       this.#transact(() => markIt(this.#sqlite))
     })
   }
@@ -157,6 +158,17 @@ function requireReceivingFile(sqlite: Database.Database, location: string, { sto
   requireReceiving({ state: readCopyState(sqlite), isEmpty }, storeId, location)
 }
 
+// Before anything is locked: where the place was mistaken, a server works on it.
+function unclaimedFile({ storeId }: CopyMark): Inspector {
+  return {
+    inspectFile: () => undefined,
+    inspect: (sqlite, path) => {
+      if (readStanding(sqlite) !== undefined)
+        requireReceiving({ state: readCopyState(sqlite), isEmpty: false }, storeId, path)
+    },
+  }
+}
+
 // Only inside a transaction. What an earlier run has left keeps its mark, for that run may be in its last transaction.
 function markEmpty(sqlite: Database.Database, location: string, mark: CopyMark): void {
   requireReceivingFile(sqlite, location, mark)
@@ -177,8 +189,14 @@ function makeMarkedFile(path: string, mark: CopyMark): void {
   removeLeftovers(path, 'copy')
   try {
     const sqlite = openDatabase(temporary, { create: true, examine: false, now: mark.at })
-    sqlite.transaction(() => writeMark(sqlite, mark)).immediate()
-    sqlite.close()
+    try {
+      sqlite.transaction(() => writeMark(sqlite, mark)).immediate()
+      // All of it into the one file that gets the name; on a full disk closing says nothing.
+      sqlite.pragma('wal_checkpoint(TRUNCATE)')
+    } finally {
+      sqlite.close()
+    }
+    if (existsSync(`${temporary}-wal`)) throw new StoreOpenError(`${path} cannot be written: look for room on its disk`)
     putWhereNothingIs(temporary, path)
     syncPath(dirname(path))
   } finally {
