@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { parseSettings } from '../../src/config.ts'
+import { parseSettings } from '../../src/config/settings.ts'
 import { moveStore, openStoreAt } from '../../src/store/open-store.ts'
 import { makeTestKey } from '../support/assertion.ts'
 import { fillFile, readContent } from '../support/content.ts'
@@ -186,9 +186,8 @@ describe(`a move by the command, killed by SIGKILL while clients ask (seed ${see
         if (kills > 20)
           process.stdout.write(`${direction}: ${killed} kills, ${JSON.stringify(Object.fromEntries(seen))}\n`)
       }
-      // A long run comes by all that can be finished.
-      if (kills >= 30)
-        expect([...seen.keys()].toSorted()).toEqual(expect.arrayContaining(['left arrived', 'left live']))
+      // A long run comes by what only the next one can finish.
+      if (kills >= 30) expect([...seen.keys()]).toContain('left arrived')
       expect([...seen.values()].reduce((sum, count) => sum + count)).toBe(kills)
     }, 7_200_000)
   }
