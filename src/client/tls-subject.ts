@@ -78,6 +78,6 @@ function addressBytes(text: string): string | undefined {
   const [head = '', tail] = new URL(`http://[${text}]`).hostname.slice(1, -1).split('::')
   const groups = (part: string | undefined): readonly string[] => (part ? part.split(':') : [])
   const [left, right] = [groups(head), groups(tail)]
-  const middle = Array.from({ length: 8 - left.length - right.length }, () => '0')
+  const middle = Array.from({ length: 8 - left.length - right.length }, () => '')
   return [...left, ...middle, ...right].map((group) => group.padStart(4, '0')).join('')
 }

@@ -199,6 +199,7 @@ describe('what is weak about a client', () => {
     ['an imported secret', { secrets: [{ ...secret(), kind: 'imported', argon2id: '' }] }, ['imported secret']],
     ['a secret in the form', { authMethods: ['client_secret_post'] }, ['secret in the form']],
     ['a secret left behind', { authMethods: ['private_key_jwt'] }, ['secret that no method takes']],
+    ['a key and no secret', { authMethods: ['private_key_jwt'], secrets: [] }, []],
     ['a change not ended', { authMethods: ['private_key_jwt', 'client_secret_basic'] }, ['change not ended']],
     ['no binding', { dpopBound: false }, ['no binding']],
     ['no binding, but no tokens either', { dpopBound: false, grantTypes: [] }, []],

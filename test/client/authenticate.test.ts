@@ -469,12 +469,19 @@ describe('the cost of a check', () => {
   it('goes first for a string that was right before, in a line of its own', async () => {
     const registered = register(clientOf([await makeImported('hunter2')]), { importedCost: cheap })
     const checker = new ImportedSecretChecker({ running: 1, waiting: 1 })
-    const others = [present('one'), present('two')].map((claim) => reasonOf(authenticate(claim, registered, checker)))
+    const ended: string[] = []
+    const others = ['one', 'two'].map(async (text) => {
+      const reason = await reasonOf(authenticate(present(text), registered, checker))
+      ended.push(text)
+      return reason
+    })
     expect(await reasonOf(authenticate(present('three'), registered, checker))).toBe('secret_check_busy')
     const known = present('hunter2')
     known.wasRight = true
     await expect(authenticate(known, registered, checker)).resolves.toMatchObject({ credentialId: someId })
+    ended.push('known')
     expect(await Promise.all(others)).toEqual(['secret_wrong', 'secret_wrong'])
+    expect(ended).toEqual(['one', 'known', 'two'])
   })
 
   it('C09 has the refusal for want of room without another read of the store', async () => {
