@@ -7,7 +7,7 @@ import { makeUlid } from '../../src/lib/id.ts'
 import { reasons } from '../../src/oauth/errors.ts'
 import { startAccess } from '../support/access.ts'
 import { claimsOf, headerOf } from '../support/jwt.ts'
-import { mayfly, root } from '../support/process.ts'
+import { mayfly, root, temporaryFolder } from '../support/process.ts'
 import { addClient } from '../support/registry.ts'
 import { requestToken } from '../support/server.ts'
 
@@ -148,8 +148,7 @@ describe('mayfly audit explain', { timeout: 60_000 }, () => {
   it.each(['', 'req_', 'req_01M894BFW56ZZ0VM234ZMN5PC', 'req_81M894BFW56ZZ0VM234ZMN5PCW', 'token', "req_' OR 1=1"])(
     'refuses %j as request id with exit code 2',
     async (id) => {
-      const { run } = await start()
-      const ended = await run('audit', 'explain', id)
+      const ended = await mayfly(['audit', 'explain', id], { cwd: temporaryFolder() })
       expect([ended.code, ended.stdout]).toEqual([2, ''])
       expect(ended.stderr).toMatch(/is no request id/)
     },
