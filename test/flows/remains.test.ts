@@ -1,8 +1,11 @@
 /** What `db check` and `doctor` say of a move that is not finished, in both places, and of what a restore has kept. */
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
 import type { Finding } from '../../src/cli/doctor-checks.ts'
 import type { StorePlace } from '../../src/store/open-store.ts'
+import { readRemains } from '../../src/store/sqlite/remains.ts'
 import { sourceAt, targetAt, useWorlds, type World } from '../support/move.ts'
 import { connect, password, placeOf, usePostgres } from '../support/postgres.ts'
 import { mayfly, mayflyJson } from '../support/process.ts'
@@ -107,4 +110,19 @@ describe('doctor after a restore', () => {
     expect(kept).toMatchObject({ status: 'warning', detail: expect.stringContaining(`${replaced} (`) as string })
     expect(kept?.detail).toMatch(/remove the file$/)
   })
+})
+
+it('what is in the file is said where its folder cannot be listed', async () => {
+  const { place, folder } = makeWorld()
+  const source = await sourceAt(place)
+  await source.begin(mark)
+  await source.close()
+  const sqlite = new Database(place.databasePath)
+  try {
+    expect(readRemains(sqlite, join(folder, 'not-there', 'mayfly.db'))).toEqual([
+      { kind: 'copy', to: 'elsewhere', at: mark.at, isAbandoned: false },
+    ])
+  } finally {
+    sqlite.close()
+  }
 })

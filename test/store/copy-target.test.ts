@@ -1,6 +1,6 @@
 /** A place that a store is to arrive at: from its first moment on it says so, whoever comes by. */
-import { existsSync, readdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, linkSync, readdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { CopyMark, CopyTarget } from '../../src/store/copy/sides.ts'
@@ -101,6 +101,19 @@ describe('a place that a copy was begun into', () => {
     await target.close()
     await expect(claim(place)).rejects.toThrow('is an incomplete copy of elsewhere')
     expect(readdirSync(world.folder).filter((name) => name.includes('empty.db.'))).toEqual([])
+  })
+
+  it('has one name, also where its maker died as it had two', async () => {
+    const place = makeWorld().file('there/new.db')
+    const first = await openTarget(place)
+    await first.prepare(mark)
+    await first.close()
+    linkSync(place.databasePath, `${place.databasePath}.copy-0123456789ab.tmp`)
+    const next = await openTarget(place)
+    await next.prepare(mark)
+    await next.close()
+    expect(readdirSync(dirname(place.databasePath))).toEqual(['new.db'])
+    expect(await look(place)).toBe('arriving')
   })
 
   it.each(kinds)('is claimed neither by a server that had it open while it was empty: %s', async (kind) => {

@@ -38,6 +38,8 @@ export class SqliteCopyTarget implements CopyTarget {
     await this.#attempt(() => {
       // Whoever starts at the same time has it empty for a moment: then it is his.
       if (!existsSync(this.location)) makeMarkedFile(this.location, mark)
+      // One that was killed as the file had both names has left a second name of what will be a database.
+      else removeLeftovers(this.location, 'copy')
       const markIt = (sqlite: Database.Database): void => markEmpty(sqlite, this.location, mark)
       this.#open({ create: true, now: mark.at, onMigrate: markIt, inspector: unclaimedFile(mark) })
       this.#transact(() => markIt(this.#sqlite))

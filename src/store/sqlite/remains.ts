@@ -8,7 +8,7 @@ import { readCopyState } from './copy-state.ts'
 
 export function readRemains(sqlite: Database.Database, path: string): readonly Remains[] {
   const prefix = `${basename(path)}.before-restore-`
-  const replaced = readdirSync(dirname(path))
+  const replaced = namesIn(dirname(path))
     .filter((name) => name.startsWith(prefix) && !/-(?:wal|shm)$/.test(name))
     .toSorted()
     .map((name): Remains => {
@@ -16,4 +16,13 @@ export function readRemains(sqlite: Database.Database, path: string): readonly R
       return { kind: 'replaced', file, bytes: statSync(file, { throwIfNoEntry: false })?.size ?? 0 }
     })
   return [...toRemains(readCopyState(sqlite)), ...replaced]
+}
+
+// A folder that may be entered and not listed is enough for SQLite: what lies in it is then nobody's to name.
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
 }
