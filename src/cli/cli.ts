@@ -192,20 +192,20 @@ function codeOf(error: unknown): string | undefined {
   return error instanceof Error ? codes[error.name] : undefined
 }
 
-function report(error: unknown, json: boolean): number {
-  if (error instanceof CommanderError) return reportParseError(error, json)
+function report(error: unknown, json: boolean, say: Say): number {
+  if (error instanceof CommanderError) return reportParseError(error, json, say)
   if (error instanceof Answered) return 1
   const code = codeOf(error)
   const isUse = error instanceof UsageError || error instanceof ConfigError
   const message = error instanceof Error && code !== undefined ? error.message : describeFault(error)
-  writeError(code ?? 'fault', message, json)
+  writeError(code ?? 'fault', message, json, say)
   return isUse ? 2 : 1
 }
 
 // The commander writes its own message, and help counts as an error without being one.
-function reportParseError(error: CommanderError, json: boolean): number {
+function reportParseError(error: CommanderError, json: boolean, say: Say): number {
   if (error.exitCode === 0) return 0
-  if (json) writeError('usage', error.message.replace(/^error: /, ''), true)
+  if (json) writeError('usage', error.message.replace(/^error: /, ''), true, say)
   return 2
 }
 
@@ -215,9 +215,9 @@ function describeFault(error: unknown): string {
   return `the command failed and changed nothing that it did not report (${detail}): \`mayfly db check\` looks at the database`
 }
 
-function writeError(code: string, message: string, json: boolean): void {
+function writeError(code: string, message: string, json: boolean, say: Say): void {
   const line = harmless(asCalled(message)).replaceAll('\n', '?')
-  process.stderr.write(json ? `${JSON.stringify({ error: code, message: line })}\n` : `error: ${line}\n`)
+  say(json ? `${JSON.stringify({ error: code, message: line })}\n` : `error: ${line}\n`)
 }
 
 // What was typed comes back in errors: without what could move a cursor, and without a secret typed in the wrong place.
@@ -225,8 +225,14 @@ function harmless(text: string): string {
   return maskSecrets(text.replace(/[^\P{C}\n]/gu, '?'))
 }
 
+/** How the sentence of a failure is written. */
+type Say = (text: string) => void
+
 /** Runs one command line. @returns the exit code */
-export async function runCommandLine(args: readonly string[]): Promise<number> {
+export async function runCommandLine(
+  args: readonly string[],
+  say: Say = (text) => void process.stderr.write(text),
+): Promise<number> {
   const json = args.includes('--json')
   process.stdout.on('error', ignore)
   process.stderr.on('error', ignore)
@@ -240,7 +246,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
     await root.parseAsync([...args], { from: 'user' })
     return 0
   } catch (error) {
-    return report(error, json)
+    return report(error, json, say)
   }
 }
 

@@ -6,7 +6,7 @@
 import { constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import type { LogLevel } from '../config/operation.ts'
-import type { LineSink } from '../lib/line-writer.ts'
+import { type LineSink, LineWriter } from '../lib/line-writer.ts'
 import type { Log } from '../lib/log.ts'
 import { createLogger } from '../logger.ts'
 
@@ -26,6 +26,13 @@ export function openLog(level: LogLevel, base?: object): ServerLog {
   const { log, lines } = createLogger(openSink(), options)
   process.once('exit', () => lines.flush(lastLinesMilliseconds))
   return { log, linesLost: () => lines.lost }
+}
+
+/** Says why a server ends. Its workers may have left stderr so that a write waits for a reader. */
+export function sayLast(text: string): void {
+  const lines = new LineWriter(openSink(), { describeLoss: () => '' })
+  lines.write(text)
+  process.once('exit', () => lines.flush(lastLinesMilliseconds))
 }
 
 function openSink(): LineSink {

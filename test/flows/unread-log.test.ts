@@ -1,6 +1,6 @@
 /** A log that nobody reads: the server goes on, and says what is missing. */
 import { describe, expect, it } from 'vitest'
-import { countLost, type Reading, type StalledServer, serveUnread } from '../support/stalled.ts'
+import { countLost, type Reading, type StalledServer, serveFull, serveUnread } from '../support/stalled.ts'
 import { addBilling, askOnce } from '../support/workers.ts'
 
 const form = { grant_type: 'client_credentials' }
@@ -82,4 +82,12 @@ describe.each([
     await expectItServes(server, authorization)
     expect(await server.terminate()).toBe(0)
   })
+})
+
+it.each([
+  ['settings', 2, { MAYFLY_PORT: '99999' }],
+  ['a database that cannot be', 1, { MAYFLY_DATABASE_URL: 'file:/dev/null/mayfly.db' }],
+  ['a database that cannot be, with workers', 1, { MAYFLY_DATABASE_URL: 'file:/dev/null/m.db', MAYFLY_WORKERS: '2' }],
+] as const)('a start that is refused ends though nobody reads why: %s', { timeout: 60_000 }, async (_, code, env) => {
+  expect(await serveFull(env)).toBe(code)
 })

@@ -1,7 +1,7 @@
 /** `mayfly serve` with a stderr that nobody reads until the test does. */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, constants, openSync } from 'node:fs'
+import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -82,6 +82,44 @@ export async function serveUnread(
       const [code, signal] = await closed
       return signal ?? code
     },
+  }
+}
+
+/** Runs `mayfly serve` with a stderr that is full from the start. @returns its exit code or signal */
+export async function serveFull(extra: Readonly<Record<string, string>>): Promise<number | NodeJS.Signals | null> {
+  const cwd = temporaryFolder()
+  const { read, write } = makePipe(cwd)
+  fillPipe(join(cwd, 'stderr'))
+  const child = spawn(process.execPath, [launcher, 'serve'], {
+    cwd,
+    env: cleanEnvironment({ MAYFLY_PORT: '0', ...extra }),
+    stdio: ['ignore', 'ignore', write],
+  })
+  const closed = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
+  onTestFinished(async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
+    await closed
+    for (const end of [read, write]) closeSync(end)
+  })
+  const [code, signal] = await closed
+  return signal ?? code
+}
+
+function fillPipe(path: string): void {
+  const own = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)
+  try {
+    // The last of it by single bytes, for a pipe takes what is no longer than a page whole or not at all.
+    for (const bytes of [4_096, 1]) writeUntilFull(own, Buffer.alloc(bytes, '\n'))
+  } finally {
+    closeSync(own)
+  }
+}
+
+function writeUntilFull(fd: number, data: Uint8Array): void {
+  try {
+    for (;;) writeSync(fd, data)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EAGAIN')) throw error
   }
 }
 
