@@ -66,7 +66,7 @@ export async function prepareApp(settings: Settings, options: AppOptions): Promi
     const registry = new Registry(store, opener, timing, clock)
     const { ring } = await registry.view()
     for (const alg of signingAlgs) ring.activeSigner(alg)
-    const ringClock = new RingClock(options.ringClock ?? clock, ring.mark)
+    const ringClock = new RingClock(options.ringClock ?? clock, ring.mark, () => clock.isOff)
     const parts: Parts = {
       settings,
       tls,

@@ -41,20 +41,38 @@ export class RingClock {
   readonly #clock: Clock
   #calendar: { readonly at: number; readonly monotonic: number }
   #running: { readonly at: number; readonly monotonic: number }
+  readonly #isWrong: () => boolean
+  /** Whether it has believed its wall clock yet. */
+  #hasBegun = false
   #shown: number
   #resets: number
 
-  /** A process that starts believes its wall clock, unless the mark is already beyond it. */
-  constructor(clock: Clock, mark: RingMark) {
+  /**
+   * A process that starts believes its wall clock, unless the mark is already beyond it: once, and not before it is right. What
+   * it showed while it was wrong would be stored, and every other process would take it over.
+   *
+   * @param isWrong whether wall time is known to be wrong
+   */
+  constructor(clock: Clock, mark: RingMark, isWrong: () => boolean = () => false) {
     const monotonic = clock.monotonicMilliseconds()
     this.#clock = clock
-    this.#shown = Math.max(mark.highWater, clock.nowMilliseconds())
+    this.#isWrong = isWrong
+    this.#shown = mark.highWater
     this.#calendar = { at: this.#shown, monotonic }
     this.#running = { at: mark.running, monotonic }
     this.#resets = mark.resets
+    this.#begin()
+  }
+
+  #begin(): void {
+    if (this.#hasBegun || this.#isWrong()) return
+    this.#hasBegun = true
+    this.#shown = Math.max(this.#shown, this.#clock.nowMilliseconds())
+    this.#calendar = { at: this.#shown, monotonic: this.#clock.monotonicMilliseconds() }
   }
 
   moment(): RingMoment {
+    this.#begin()
     const wall = this.#clock.nowMilliseconds()
     const monotonic = this.#clock.monotonicMilliseconds()
     const bounded = Math.min(wall, this.#calendar.at + monotonic - this.#calendar.monotonic)

@@ -29,7 +29,8 @@ export class SteadyClock implements Clock {
   constructor(clock: Clock, start: number, isWrong: () => boolean = () => false) {
     this.#clock = clock
     this.#isWrong = isWrong
-    this.#last = { at: Math.max(start, clock.nowMilliseconds()), monotonic: clock.monotonicMilliseconds() }
+    const at = isWrong() ? start : Math.max(start, clock.nowMilliseconds())
+    this.#last = { at, monotonic: clock.monotonicMilliseconds() }
   }
 
   nowMilliseconds(): number {

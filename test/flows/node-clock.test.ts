@@ -125,12 +125,13 @@ describe('F15 a node whose clock is 90 s off that of the database', () => {
   })
 })
 
-/** Two nodes of which the first can be told another time by the database. @returns how, in seconds off */
-async function startWithStepper() {
+/** Two nodes of which the first can be told another time by the database. @returns how, in seconds off; `already`: at its start */
+async function startWithStepper(already = 0) {
   const isReadyOne = async (): Promise<boolean> => (await request(`${fleet.one.url}/readyz`)).status === 200
   const fleet = await startFleet(postgres(), {}, async (url) => {
     const database = String(url.split('/').at(-1))
     await postgres().query(database, stepping)
+    await postgres().query(database, 'UPDATE stepped.clock SET seconds = $1', [already])
     return url.replace('//mayfly:', '//stepped:')
   })
   const step = async (seconds: number): Promise<void> => {
@@ -185,6 +186,27 @@ describe('F15 a clock of the database that is stepped and set right again', () =
       expect(await one.store.listAudit({ type: 'family.ended', limit: 1 })).toEqual([])
     },
   )
+})
+
+describe('F15 a clock of the database that is wrong while a node starts', () => {
+  it('gives that node, and through it the others, no other time than they had', async () => {
+    const { nodes, one, two, step } = await startWithStepper(3_600)
+    expect((await request(`${one.url}/readyz`)).status).toBe(503)
+    const [saw, didNot] = nodes
+    const { refreshToken } = await didNot.begin()
+    const rotated = await didNot.refresh(refreshToken)
+    await step(0)
+    const retried = await saw.refresh(refreshToken)
+    expect([retried.status, retried.json.refresh_token]).toEqual([200, rotated.json.refresh_token])
+    // As long as whatever is done now and then needs.
+    await pause(5_500)
+    const again = await didNot.refresh(refreshToken)
+    expect([again.status, again.json.refresh_token]).toEqual([200, rotated.json.refresh_token])
+    expect((await two.store.readMoment()) - systemClock.nowMilliseconds()).toBeLessThan(3_000)
+    const mark = (await two.store.readKeys())?.ringMark
+    expect(Number(mark?.highWater) - systemClock.nowMilliseconds()).toBeLessThan(3_000)
+    expect(await two.store.listAudit({ type: 'family.ended', limit: 1 })).toEqual([])
+  })
 })
 
 describe('F15 a command on a machine whose clock is an hour ahead', () => {

@@ -20,6 +20,26 @@ describe('the calendar', () => {
     expect(ring.moment()).toMatchObject({ now: start + hour * 1000, wall: start + hour * 1000 })
   })
 
+  it.each([hour, -hour])(
+    'begins at the mark while its wall clock is known to be wrong, and believes it once it is right: %d s',
+    (ahead) => {
+      const clock = new ManualClock(start)
+      let isWrong = true
+      clock.step(ahead)
+      const ring = new RingClock(clock, { ...fresh, highWater: start - 1000 }, () => isWrong)
+      clock.advance(1)
+      expect(ring.mark().highWater).toBeLessThanOrEqual(start)
+      expect(ring.mark().highWater).toBeGreaterThanOrEqual(start - 1000)
+      clock.step(-ahead)
+      isWrong = false
+      expect(ring.moment()).toMatchObject({ now: start + 1000, wall: start + 1000 })
+      // Once alone: from now on it goes no faster than time does.
+      clock.step(hour)
+      clock.advance(1)
+      expect(ring.moment().now).toBe(start + 2000)
+    },
+  )
+
   it('never goes back: it stands still until the wall clock has caught up', () => {
     const { clock, ring } = startAt()
     clock.advance(hour)

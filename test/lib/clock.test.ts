@@ -52,4 +52,16 @@ describe('a steady clock', () => {
     clock.step(90)
     expect(steady.nowMilliseconds()).toBe(start + 100 * second)
   })
+
+  it('begins at no wall time that is known to be wrong', () => {
+    const clock = new ManualClock()
+    const right = clock.nowMilliseconds()
+    let isWrong = true
+    clock.step(3_600)
+    const steady = new SteadyClock(clock, right - 10 * second, () => isWrong)
+    expect(steady.nowMilliseconds()).toBe(right - 10 * second)
+    clock.step(-3_600)
+    isWrong = false
+    expect(steady.nowMilliseconds()).toBe(right)
+  })
 })
