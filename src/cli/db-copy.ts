@@ -76,12 +76,19 @@ async function move(context: CommandContext, from: StorePlace, to: StorePlace): 
   } catch (error) {
     if (error instanceof StoreUnavailable) throw await explain(error, from)
     // What is wrong with the new place is not wrong with the settings.
-    const isOfTarget =
-      error instanceof Error && error.name === 'StoreOpenError' && error.message.startsWith(to.databasePath)
-    throw isOfTarget ? new CommandFailure(error.message.replaceAll('MAYFLY_DATABASE_URL', '--to')) : error
+    throw isOf(to, from, error) ? new CommandFailure(error.message.replaceAll('MAYFLY_DATABASE_URL', '--to')) : error
   } finally {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
   }
+}
+
+// One name may begin as the other does.
+function isOf(place: StorePlace, other: StorePlace, error: unknown): error is Error {
+  if (!(error instanceof Error) || error.name !== 'StoreOpenError') return false
+  const [length, ofOther] = [place, other].map(({ databasePath: path }) =>
+    error.message.startsWith(path) ? path.length : 0,
+  )
+  return (length ?? 0) > (ofOther ?? 0)
 }
 
 // Whatever is not known or not done at the end, the next run finds it.

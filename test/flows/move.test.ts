@@ -243,6 +243,12 @@ describe('db copy', () => {
       [['--to-file', url], 2, /--to-file takes the path of a file, and neither a URL nor nothing/],
       [['--to', url.replace('127.0.0.1', 'no-host.invalid')], 1, /has a host name that is not known: look at --to \(/],
       [['--from', 'file:nothing.db', '--to', url], 1, new RegExp(`there is no database at ${join(cwd, 'nothing.db')}`)],
+      // The one name begins as the other does.
+      [
+        ['--from', 'file:data', '--to', 'file:dat'],
+        1,
+        /\/data is not a file: give MAYFLY_DATABASE_URL the path of one/,
+      ],
       [['--to', url], 1, /the master key \S+ is missing/, { MAYFLY_MASTER_KEY_FILE: join(cwd, 'none/master.key') }],
       [['--to', url], 1, /belongs to another database/, { MAYFLY_MASTER_KEY_FILE: other }],
       [['--to', url.replace(password, 'wrong')], 1, /refuses the user or the password/],

@@ -1,5 +1,5 @@
 /** A place that a store is to arrive at: from its first moment on it says so, whoever comes by. */
-import { existsSync, linkSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -101,6 +101,17 @@ describe('a place that a copy was begun into', () => {
     await target.close()
     await expect(claim(place)).rejects.toThrow('is an incomplete copy of elsewhere')
     expect(readdirSync(world.folder).filter((name) => name.includes('empty.db.'))).toEqual([])
+  })
+
+  it('is not put in the place of a link that leads to where nothing is', async () => {
+    const world = makeWorld()
+    const place = world.file('there/new.db')
+    mkdirSync(dirname(place.databasePath))
+    symlinkSync(join(world.folder, 'other-disk.db'), place.databasePath)
+    const target = await openTarget(place)
+    await expect(target.prepare(mark)).rejects.toThrow('is a link to where nothing is: give the path that it leads to')
+    expect(readdirSync(dirname(place.databasePath))).toEqual(['new.db'])
+    expect(readlinkSync(place.databasePath)).toBe(join(world.folder, 'other-disk.db'))
   })
 
   it('has one name, also where its maker died as it had two', async () => {

@@ -15,7 +15,7 @@
  * database at 4, because that is damaged or missing, is moved aside with it: SQLite would write it into the new one.
  */
 import { randomBytes } from 'node:crypto'
-import { existsSync, linkSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, linkSync, lstatSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import Database from 'better-sqlite3'
 import type { AuditEntry } from '../../audit/audit-store.ts'
@@ -260,6 +260,9 @@ export function putWhereNothingIs(copy: string, place: string): void {
     linkSync(copy, place)
   } catch (cause) {
     if (existsSync(place)) throw new StoreOpenError(`${place} was made meanwhile: stop the server first`, { cause })
+    // A rename would put the file in the place of the link, on a disk that was not meant.
+    if (lstatSync(place, { throwIfNoEntry: false }) !== undefined)
+      throw new StoreOpenError(`${place} is a link to where nothing is: give the path that it leads to`, { cause })
     renameSync(copy, place)
   }
 }
