@@ -141,12 +141,8 @@ describe('nginx with the example', () => {
     const token = await getToken(server, reader)
     expect((await ask(`Bearer ${token}`)).status).toBe(200)
     const { jti, exp } = claimsOf(token)
-    await server
-      .openOther()
-      .revokeToken(
-        { expiresAt: Number(exp) * 1000 },
-        { type: 'token.revoked', jti: String(jti), clientId: 'reader', actor: 'cli:test' },
-      )
+    const event = { type: 'token.revoked', jti: String(jti), clientId: 'reader', actor: 'cli:test' } as const
+    await (await server.openOther()).revokeToken({ expiresAt: Number(exp) * 1000 }, event)
     expect((await ask(`Bearer ${token}`)).status).toBe(401)
     const fresh = await getToken(server, reader)
     expect((await ask(`Bearer ${fresh}`)).status).toBe(200)

@@ -282,7 +282,7 @@ describe('the record of a token', () => {
     const reply = await requestToken(server, { ...grant, scope: 'read' }, { authorization: client.basic })
     const token = String(reply.json.access_token)
     const claims = claimsOf(token)
-    const record = await server.openOther().findIssuance(String(claims.jti))
+    const record = await (await server.openOther()).findIssuance(String(claims.jti))
     expect(record).toEqual({
       jti: claims.jti,
       clientId: 'billing',
@@ -314,7 +314,7 @@ describe('the record of a token', () => {
     const { server, client } = await startWithClient()
     await getToken(server, client)
     await server.stop()
-    const [secret] = (await server.openOther().findClient('billing')).value?.secrets ?? []
+    const [secret] = (await (await server.openOther()).findClient('billing')).value?.secrets ?? []
     expect(secret?.lastUsedAt).toEqual(expect.any(Number))
   })
 })

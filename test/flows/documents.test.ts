@@ -292,7 +292,7 @@ describe('health and metrics', () => {
 
   it('say no when the database has another issuer by now, and so does the token endpoint', async () => {
     const { server, client } = await startWithClient()
-    await server.openOther().setIssuer('https://new.example.test', 'cli:test', { replace: true })
+    await (await server.openOther()).setIssuer('https://new.example.test', 'cli:test', { replace: true })
     const reply = await requestToken(server, { grant_type: 'client_credentials' }, { authorization: client.basic })
     expect([reply.status, reply.json.error]).toEqual([503, 'temporarily_unavailable'])
     expect((await request(`${server.url}/readyz`)).status).toBe(503)

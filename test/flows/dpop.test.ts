@@ -240,12 +240,12 @@ describe('a client whose tokens shall be bound', () => {
     const { ask, refresh, server } = await startDpop()
     const begun = await ask({}, { proof: null })
     expect(begun.status).toBe(200)
-    await server.openOther().updateClient('billing', { dpopBound: true }, 'cli:test')
+    await (await server.openOther()).updateClient('billing', { dpopBound: true }, 'cli:test')
     expectRefusal(await ask({}, { proof: null }))
     expectRefusal(await refresh(begun.json.refresh_token, { proof: null }))
     const bound = await refresh(begun.json.refresh_token)
     expect(bound.json.token_type).toBe('DPoP')
-    await server.openOther().updateClient('billing', { dpopBound: null }, 'cli:test')
+    await (await server.openOther()).updateClient('billing', { dpopBound: null }, 'cli:test')
     expect((await ask({}, { proof: null })).json.token_type).toBe('Bearer')
     // What is bound stays so.
     expectRefusal(await refresh(bound.json.refresh_token, { proof: null }))
@@ -489,7 +489,7 @@ describe('a proof that comes again', () => {
     const pending = ask({}, { proof: prove() })
     await gate.arrived
     signers.hold(undefined)
-    await server.openOther().updateClient('billing', { scopes: ['read'] }, 'cli:test')
+    await (await server.openOther()).updateClient('billing', { scopes: ['read'] }, 'cli:test')
     clock.advance(wait)
     gate.open()
     const reply = await pending

@@ -9,7 +9,7 @@ const grant = { grant_type: 'client_credentials' }
 describe('the commit fence', () => {
   it('I5 refuses a client that another process disabled at its next request, and takes it again when enabled', async () => {
     const { server, client } = await startWithClient()
-    const other = server.openOther()
+    const other = await server.openOther()
     await getToken(server, client)
     for (let round = 0; round < 5; round += 1) {
       await other.setClientStatus('billing', 'disabled', 'cli:test')
@@ -24,7 +24,7 @@ describe('the commit fence', () => {
     const { server } = await startWithClient()
     const authorization = basic('late', 'nonsense')
     expect((await requestToken(server, grant, { authorization })).status).toBe(401)
-    await getToken(server, await addClient(server.openOther(), 'late'))
+    await getToken(server, await addClient(await server.openOther(), 'late'))
   })
 
   const changes: [string, (store: Store, secretId: `sec_${string}`) => Promise<unknown>, number, string][] = [
@@ -69,7 +69,7 @@ describe('the commit fence', () => {
     signers.hold(gate)
     const pending = requestToken(server, { ...grant, scope: 'read' }, { authorization: client.basic })
     await gate.arrived
-    await change(server.openOther(), `sec_${client.secret.slice(4, 20)}`)
+    await change(await server.openOther(), `sec_${client.secret.slice(4, 20)}`)
     gate.open()
     const reply = await pending
     expect(signers.signed()).toBe(1)
@@ -84,7 +84,7 @@ describe('the commit fence', () => {
     signers.hold(gate)
     const pending = getToken(server, client)
     await gate.arrived
-    await server.openOther().updateResource(api, { scopes: ['write'], accessTokenTtlSeconds: 60 }, 'cli:test')
+    await (await server.openOther()).updateResource(api, { scopes: ['write'], accessTokenTtlSeconds: 60 }, 'cli:test')
     gate.open()
     const claims = claimsOf(await pending)
     expect(signers.signed()).toBe(2)
@@ -94,7 +94,7 @@ describe('the commit fence', () => {
 
   it('judges a refusal again when the registry moved under it', async () => {
     const { server, client } = await startWithClient()
-    const other = server.openOther()
+    const other = await server.openOther()
     await other.setClientStatus('billing', 'disabled', 'cli:test')
     expect((await requestToken(server, grant, { authorization: client.basic })).status).toBe(401)
     await other.setClientStatus('billing', 'active', 'cli:test')
@@ -104,7 +104,7 @@ describe('the commit fence', () => {
   it('answers 503 when the registry moves for more than a second', async () => {
     const signers = gatedSigners()
     const { server, client } = await startWithClient({ signerHook: signers.hook })
-    const other = server.openOther()
+    const other = await server.openOther()
     let moving = true
     const moves = (async () => {
       for (let i = 0; moving; i += 1) await other.updateResource(api, { name: `n${i}` }, 'cli:test')

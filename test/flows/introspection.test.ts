@@ -98,7 +98,7 @@ describe('POST /introspect', () => {
     }
     await server.store.updateClient('second', { introspects: ['https://second.example.test', api] }, 'cli:test')
     expect((await introspect(accessToken, second)).json.active).toBe(true)
-    await server.openOther().updateClient('second', { introspects: [] }, 'cli:test')
+    await (await server.openOther()).updateClient('second', { introspects: [] }, 'cli:test')
     expect((await introspect(accessToken, second)).text).toBe(inactive)
   })
 
@@ -199,7 +199,7 @@ describe('POST /introspect', () => {
   it('I6 is of this moment when another process has disabled the client, and stays so when it is enabled again', async () => {
     const { server, clock, begin, isActive } = await startAccess()
     const { accessToken } = await begin()
-    const store = server.openOther()
+    const store = await server.openOther()
     expect(await isActive(accessToken)).toBe(true)
     await store.setClientStatus('billing', 'disabled', 'cli:test')
     expect(await isActive(accessToken)).toBe(false)
@@ -246,7 +246,7 @@ describe('POST /introspect', () => {
     expect(await isActive(accessToken)).toBe(true)
     const kid = String(headerOf(accessToken).kid)
     const now = clock.nowMilliseconds()
-    const changed = await server.openOther().changeRing(
+    const changed = await (await server.openOther()).changeRing(
       {
         moves: [{ kid, from: 'active', to: 'compromised' }],
         adds: [],
@@ -289,7 +289,7 @@ describe('POST /introspect', () => {
   it('answers 503 once another process has accepted another issuer', async () => {
     const { server, begin, introspect, revoke, verify } = await startAccess()
     const { accessToken } = await begin()
-    await server.openOther().setIssuer('https://new.example.test', 'cli:test', { replace: true })
+    await (await server.openOther()).setIssuer('https://new.example.test', 'cli:test', { replace: true })
     for (const reply of [await introspect(accessToken), await revoke(accessToken), await verify(accessToken)]) {
       expect(reply.status).toBe(503)
     }

@@ -41,7 +41,7 @@ describe('tls_client_auth', () => {
     await addCertificateClient(server.store, 'billing', billingName)
     const identity = await makeBilling(authority)
     const { jti } = claimsOf(String((await ask(identity, billing)).json.access_token))
-    const record = await server.openOther().findIssuance(String(jti))
+    const record = await (await server.openOther()).findIssuance(String(jti))
     expect(record).toMatchObject({ credentialId: `crt_${identity.thumbprint}` })
     expect(record).not.toHaveProperty('secretId')
   })
@@ -317,7 +317,7 @@ describe('tokens that are bound to a certificate', () => {
 
     const authorization = { authorization: basic }
     const plain = await ask(first, {}, { headers: authorization })
-    await server.openOther().updateClient('plain', { certificateBound: null }, 'cli:test')
+    await (await server.openOther()).updateClient('plain', { certificateBound: null }, 'cli:test')
     const form = { grant_type: 'refresh_token', refresh_token: String(plain.json.refresh_token) }
     expect((await ask(undefined, form, { headers: authorization })).json.error).toBe('invalid_request')
     const kept = await ask(renewed, form, { headers: authorization })

@@ -167,7 +167,7 @@ describe('a refresh token', () => {
     const { server, begin, refresh } = await start()
     const first = await begin()
     const second = await refresh(first.json.refresh_token)
-    const other = server.openOther()
+    const other = await server.openOther()
     const { sid } = claimsOf(String(first.json.access_token))
     await rewind(server, String(sid))
     expect((await other.findFamily(String(sid)))?.generation).toBe(0)

@@ -54,7 +54,7 @@ describe('the record of a refusal', () => {
     expect(text).toContain('mayfly_refusals_total{reason="secret_wrong"} 50')
     expect(text).toContain('mayfly_refusals_total{reason="too_many_failures"} 50')
     await server.stop()
-    const [sampled] = await server.openOther().listAudit({ type: 'token.refusals_sampled', limit: 10 })
+    const [sampled] = await (await server.openOther()).listAudit({ type: 'token.refusals_sampled', limit: 10 })
     expect(sampled).toMatchObject({
       address: '127.0.0.1',
       counts: { secret_wrong: 20, client_unknown: 20, too_many_failures: 50 },

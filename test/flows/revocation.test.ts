@@ -92,7 +92,7 @@ describe('POST /revoke with an access token', () => {
     const { accessToken: mine } = await begin()
     const { accessToken: theirs } = await begin(other)
     const now = clock.nowMilliseconds()
-    const store = server.openOther()
+    const store = await server.openOther()
     await Promise.all(
       Array.from({ length: 1_000 }, (_, i) =>
         store.revokeToken(

@@ -12,7 +12,7 @@ describe('a decision without a commit', () => {
     const server = await startTestServer()
     await addResource(server.store)
     await addClient(server.store, 'billing')
-    const store = server.openOther()
+    const store = await server.openOther()
     const opener = new KeyRingOpener(server.prepared.provisioned.masterKey)
     const registry = new Registry(store, opener, defaultTiming, systemClock)
     const nameOf = async (moves: boolean) => {
@@ -34,7 +34,7 @@ describe('a decision without a commit', () => {
   it('may be that there is nothing', async () => {
     const server = await startTestServer()
     const opener = new KeyRingOpener(server.prepared.provisioned.masterKey)
-    const registry = new Registry(server.openOther(), opener, defaultTiming, systemClock)
+    const registry = new Registry(await server.openOther(), opener, defaultTiming, systemClock)
     expect(await registry.decideNow(async () => undefined)).toBeUndefined()
   })
 
@@ -42,7 +42,7 @@ describe('a decision without a commit', () => {
     const server = await startTestServer()
     await addResource(server.store)
     await addClient(server.store, 'billing')
-    const store = server.openOther()
+    const store = await server.openOther()
     const opener = new KeyRingOpener(server.prepared.provisioned.masterKey)
     const registry = new Registry(store, opener, defaultTiming, systemClock)
     let n = 0

@@ -1,5 +1,5 @@
 /** A whole server in this process, on a free port and a real database, with what a test wants to hold still. */
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, onTestFinished } from 'vitest'
@@ -9,9 +9,10 @@ import { parseSettings, type Settings } from '../../src/config/settings.ts'
 import type { Clock } from '../../src/lib/clock.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { type RunningServer, startServer } from '../../src/main.ts'
-import { openStore } from '../../src/store/open-store.ts'
+import { openStoreAt } from '../../src/store/open-store.ts'
 import type { Store } from '../../src/store/store.ts'
 import { ManualClock } from './clock.ts'
+import { usePostgres } from './postgres.ts'
 import { temporaryFolder } from './process.ts'
 import { addClient, addResource, type TestClient } from './registry.ts'
 
@@ -25,8 +26,8 @@ export interface TestServer extends RunningServer {
   readonly settings: Settings
   /** The store of the server itself. */
   readonly store: Store
-  /** A second store on the same file, as another process would have it. */
-  openOther(): Store
+  /** A second store on the same database, as another process would have it. */
+  openOther(): Promise<Store>
 }
 
 export interface TestServerOptions extends Partial<AppOptions> {
@@ -35,45 +36,73 @@ export interface TestServerOptions extends Partial<AppOptions> {
   readonly folder?: string
 }
 
+// The flows are those of both stores: `TEST_STORE=postgres` has them run on that one (`npm run test:postgres`).
+const postgres = process.env.TEST_STORE === 'postgres' ? usePostgres() : undefined
+
+/** An installation that others are copied from: a folder, and the URL of a database that is not in it. */
+interface Template {
+  readonly folder: string
+  readonly url?: string
+}
+
+/** Where the databases of folders are that are not in them: for those that are started again. */
+const urls = new Map<string, string>()
+
 /** By the moment that their keys were made at; `undefined` is that of the machine. */
-const templates = new Map<number | undefined, Promise<string>>()
+const templates = new Map<number | undefined, Promise<Template>>()
 
 afterAll(async () => {
-  for (const template of templates.values()) rmSync(await template, { recursive: true, force: true })
+  for (const template of templates.values()) rmSync((await template).folder, { recursive: true, force: true })
   templates.clear()
 })
 
 // Making RSA keys takes longer than most tests, so each file makes one installation and copies it: one for each moment that
 // its servers start at, for a ring remembers the latest date that it has seen.
-async function freshFolder(clock: Clock | undefined): Promise<string> {
+async function makeInstallation(clock: Clock | undefined): Promise<Template> {
   const now = clock?.nowMilliseconds()
-  const template = templates.get(now) ?? makeTemplate(now)
-  templates.set(now, template)
+  const made = templates.get(now) ?? makeTemplate(now)
+  templates.set(now, made)
+  const template = await made
   const folder = temporaryFolder()
-  cpSync(await template, folder, { recursive: true })
-  return folder
+  cpSync(template.folder, folder, { recursive: true })
+  if (postgres === undefined || template.url === undefined) return { folder }
+  const url = await postgres().cloneDatabase(template.url)
+  urls.set(folder, url)
+  // For commands that are run there.
+  writeFileSync(join(folder, '.env'), `MAYFLY_DATABASE_URL=${url}\n`)
+  return { folder, url }
 }
 
-async function makeTemplate(now: number | undefined): Promise<string> {
+async function makeTemplate(now: number | undefined): Promise<Template> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-template-'))
-  const clock = now === undefined ? {} : { clock: new ManualClock(now) }
-  const prepared = await prepareApp(parseSettings({}, folder), { log: silentLog, ...clock })
+  const server = postgres?.()
+  // One that is not used again when the test is over that happens to come first.
+  const url = await server?.cloneDatabase(server.urlOf('migrated'))
+  const clock = now === undefined ? {} : { clock: new ManualClock(now), comparesClocks: false }
+  const prepared = await prepareApp(parseSettings(databaseAt(url), folder), { log: silentLog, ...clock })
   await prepared.close()
-  return folder
+  return url === undefined ? { folder } : { folder, url }
+}
+
+function databaseAt(url: string | undefined): Readonly<Record<string, string>> {
+  return url === undefined ? {} : { MAYFLY_DATABASE_URL: url }
 }
 
 /** Starts a server; it is stopped with the test. */
 export async function startTestServer({ env, folder: given, ...options }: TestServerOptions = {}): Promise<TestServer> {
-  const folder = given ?? (await freshFolder(options.clock))
-  const settings = parseSettings({ MAYFLY_PORT: '0', MAYFLY_LOG_LEVEL: 'silent', ...env }, folder)
-  const server = await startServer(settings, { log: silentLog, drainIdleMilliseconds: 1, ...options })
+  const { folder, url } =
+    given === undefined ? await makeInstallation(options.clock) : { folder: given, url: urls.get(given) }
+  const settings = parseSettings({ MAYFLY_PORT: '0', MAYFLY_LOG_LEVEL: 'silent', ...databaseAt(url), ...env }, folder)
+  // A clock in the place of the machine's may show any time.
+  const comparesClocks = options.clock === undefined
+  const server = await startServer(settings, { log: silentLog, drainIdleMilliseconds: 1, comparesClocks, ...options })
   const { store } = server.prepared
   let stopped: Promise<void> | undefined
   const stop = (): Promise<void> => (stopped ??= server.stop())
   onTestFinished(stop)
-  const openOther = (): Store => {
+  const openOther = async (): Promise<Store> => {
     const clock = options.clock === undefined ? {} : { clock: options.clock }
-    const other = openStore(join(folder, 'data/mayfly.db'), { create: false, examine: false, ...clock })
+    const other = await openStoreAt(settings, { create: false, examine: false, ...clock })
     onTestFinished(() => other.close())
     return other
   }
