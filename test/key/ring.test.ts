@@ -50,6 +50,17 @@ function moveTo(target: RootKey, key: StoredSigningKey): StoredSigningKey {
 }
 
 describe('a ring that was opened', () => {
+  it('verifies by each key that it publishes, made ready once, and by none other', async () => {
+    const keys = await Promise.all([makeKey('active'), makeKey('staged', 'RS256'), makeKey('retiring')])
+    const ring = await openerOf().open(materialOf(keys))
+    for (const { kid, alg, state } of keys) {
+      const verifying = ring.verifyingKey(kid)
+      expect(verifying).toMatchObject({ kid, alg, state })
+      expect(ring.verifyingKey(kid)).toBe(verifying)
+    }
+    expect(ring.verifyingKey('of-nobody')).toBeUndefined()
+  })
+
   it('signs with the active key of each algorithm, and publishes active keys first, ES256 before RS256', async () => {
     const states = ['retiring', 'staged', 'active'] as const
     const keys = await Promise.all(
