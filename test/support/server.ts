@@ -93,8 +93,8 @@ export async function startTestServer({ env, folder: given, ...options }: TestSe
   const { folder, url } =
     given === undefined ? await makeInstallation(options.clock) : { folder: given, url: urls.get(given) }
   const settings = parseSettings({ MAYFLY_PORT: '0', MAYFLY_LOG_LEVEL: 'silent', ...databaseAt(url), ...env }, folder)
-  // A clock in the place of the machine's may show any time.
-  const comparesClocks = options.clock === undefined
+  // A flow that is moved to PostgreSQL keeps its own clock, whatever that one's shows.
+  const comparesClocks = url === undefined || options.clock === undefined
   const server = await startServer(settings, { log: silentLog, drainIdleMilliseconds: 1, comparesClocks, ...options })
   const { store } = server.prepared
   let stopped: Promise<void> | undefined
