@@ -8,6 +8,7 @@ export const tolerated: readonly Tolerated[] = [
   {
     reason: 'What is absent is refused as nothing, and so is this text',
     mutants: {
+      'src/token/inspect.ts': [`'' → "Stryker was here!"`],
       'src/client/certificate-path.ts': [`'' → "Stryker was here!"`, '[] → ["Stryker was here"]'],
       'src/client/client-secret-basic.ts': [`'' → "Stryker was here!"`, 'authorization !== undefined → true'],
       'src/client/distinguished-name.ts': [`'' → "Stryker was here!"`, '[] → ["Stryker was here"]'],
@@ -47,6 +48,11 @@ export const tolerated: readonly Tolerated[] = [
   {
     reason: 'An undefined member is written as none, by JSON and by the store; only the type checker tells them apart',
     mutants: {
+      'src/token/inspect.ts': [
+        'scope === undefined → false',
+        'familyId === undefined → false',
+        'confirmation === undefined → false',
+      ],
       'src/oauth/confirmation.ts': ['jkt === undefined → false', 'x5t === undefined → false'],
       'src/oauth/public-jwk.ts': ["kty === 'EC' → true"],
       'src/token/issue.ts': [

@@ -420,6 +420,21 @@ describe('the inspection of a record', () => {
     await expect(inspectRecord(await start())).resolves.toEqual({ active: true, reason: null, fault: null })
   })
 
+  it('says of one that came with a family, and is bound to a key, that it is alive until the family is ended', async () => {
+    const setting = await start()
+    const { tokens, order, fence, store } = setting
+    const confirmation = { jkt: 'k'.repeat(43) }
+    const issued = await tokens.issue(order({ startsFamily: true, confirmation }), await fence())
+    const bound = { ...setting, token: String(issued?.accessToken) }
+    const { jti, sid } = claimsOf(bound.token)
+    expect(await store.findIssuance(String(jti))).toMatchObject({ familyId: sid, confirmation })
+    await expect(inspectRecord(bound)).resolves.toMatchObject({ active: true })
+    const familyId = String(sid)
+    const event = { type: 'family.ended', familyId, clientId: 'billing', reason: 'revoked', actor: 'cli:test' } as const
+    await store.endFamily({ familyId, event })
+    await expect(inspectRecord(bound)).resolves.toMatchObject({ active: false, fault: 'family_ended' })
+  })
+
   it.each<[string, Ending, Inspection['fault']]>([
     ['has expired', ({ clock }) => clock.advance(300), 'expired'],
     ['was revoked', ({ store }, jti) => store.revokeToken({ expiresAt: 2e12 }, revoked(jti)), 'revoked'],
