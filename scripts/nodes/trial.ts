@@ -72,10 +72,15 @@ export async function tryOnce(
   const probes: Probe[] = []
   const ended = new AbortController()
   let over = false
+  // On a machine that is busy a first answer may take longer than all pauses here.
+  const answered: Promise<void>[] = []
   const keepAsking = async (kind: Probe['kind'], ask: () => Promise<Omit<Probe, 'kind' | 'start'>>): Promise<void> => {
+    const first = Promise.withResolvers<void>()
+    answered.push(first.promise)
     while (!over) {
       const start = performance.now()
       probes.push({ kind, start, ...(await ask()) })
+      first.resolve()
       if (!ended.signal.aborted) await pause(idleMilliseconds, undefined, { signal: ended.signal }).catch(() => {})
     }
   }
@@ -86,6 +91,7 @@ export async function tryOnce(
       ...(isDisable(ending) ? [keepAsking('issue', () => tryToIssue(url, client))] : []),
     ]),
   )
+  await Promise.race([asking, Promise.all(answered)])
   // Anywhere between two looks.
   await pause(warmUpMilliseconds + random.between(0, mostPhaseMilliseconds))
   const returned = await end(ending, { store, changer, client, token })
