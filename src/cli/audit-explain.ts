@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { AuditEntry } from '../audit/audit-store.ts'
 import type { AuditType } from '../audit/event.ts'
+import { formatDuration } from '../lib/duration.ts'
 import { isUlid, ulidMilliseconds } from '../lib/id.ts'
 import { refusalOf } from '../oauth/errors.ts'
 import type { Store } from '../store/store.ts'
@@ -77,12 +78,14 @@ async function findRequest(store: Store, ulid: string): Promise<string> {
 }
 
 function explainAbsence({ settings }: CommandContext, requestId: string): string {
-  const days = (seconds: number): number => Math.round(seconds / 86_400)
+  const [ofTokens, ofOthers] = [settings.auditIssuanceRetentionSeconds, settings.auditRetentionSeconds].map(
+    formatDuration,
+  )
   return [
     `nothing is on record of ${requestId}, which came in at ${timestamp(ulidMilliseconds(requestId.slice(4)))}`,
     'what only looks (JWKS, metadata, /verify, /introspect when it answers) leaves no record, nor do faults of the server',
     'refusals that come too fast are counted, not recorded one by one (`mayfly audit list --type token.refusals_sampled`)',
-    `records of tokens are kept for ${days(settings.auditIssuanceRetentionSeconds)} days, others for ${days(settings.auditRetentionSeconds)}`,
+    `records of tokens are kept for ${ofTokens}, others for ${ofOthers}`,
     'the log may have it',
   ].join('; ')
 }

@@ -1,8 +1,5 @@
 import { workerVariable } from './worker-talk.ts'
 
-/** As long as the log waits. */
-const lastLinesMilliseconds = 1_000
-
 // A cluster of somebody else (a process manager) makes no worker of ours, nor does a variable alone.
 if (process.env[workerVariable] !== undefined && (await import('node:cluster')).default.isWorker) {
   const { runWorker } = await import('./worker.ts')
@@ -11,7 +8,7 @@ if (process.env[workerVariable] !== undefined && (await import('node:cluster')).
   const { runCommandLine } = await import('./cli.ts')
   const args = process.argv.slice(2)
   if (args[0] === 'serve') {
-    const { sayLast } = await import('./operator-log.ts')
+    const { lastLinesMilliseconds, sayLast } = await import('./operator-log.ts')
     process.exitCode = await runCommandLine(args, sayLast)
     // Whoever runs a server shall see that it has ended, also where nobody reads: Node would wait for that.
     setTimeout(() => process.exit(), lastLinesMilliseconds).unref()

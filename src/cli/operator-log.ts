@@ -11,7 +11,7 @@ import type { Log } from '../lib/log.ts'
 import { createLogger } from '../logger.ts'
 
 /** So long a process stays at its end for a log that nobody reads. */
-const lastLinesMilliseconds = 1_000
+export const lastLinesMilliseconds = 1_000
 const stderr = 2
 
 /** The log of this process, and how many of its lines were lost. */

@@ -142,7 +142,7 @@ describe('mayfly audit explain', { timeout: 60_000 }, () => {
     const ended = await run('audit', 'explain', `req_${makeUlid(Date.UTC(2026, 0, 2))}`)
     expect([ended.code, ended.stdout]).toEqual([1, ''])
     expect(ended.stderr).toMatch(/nothing is on record of req_\S+, which came in at 2026-01-02T00:00:00\.000Z; /)
-    expect(ended.stderr).toMatch(/kept for 7 days, others for 90/)
+    expect(ended.stderr).toMatch(/kept for 7d, others for 90d/)
   })
 
   it.each(['', 'req_', 'req_01M894BFW56ZZ0VM234ZMN5PC', 'req_81M894BFW56ZZ0VM234ZMN5PCW', 'token', "req_' OR 1=1"])(

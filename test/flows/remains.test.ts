@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import type { Finding } from '../../src/cli/doctor-checks.ts'
 import type { StorePlace } from '../../src/store/open-store.ts'
 import { readRemains } from '../../src/store/sqlite/remains.ts'
-import { sourceAt, targetAt, useWorlds, type World } from '../support/move.ts'
+import { sourceAt, targetAt, useWorlds, type World, withStoreAt } from '../support/move.ts'
 import { connect, password, placeOf, usePostgres } from '../support/postgres.ts'
 import { mayfly, mayflyJson } from '../support/process.ts'
 
@@ -17,11 +17,7 @@ const kinds = ['SQLite', 'PostgreSQL'] as const
 const emptyDatabase = async (): Promise<StorePlace> => placeOf(await postgres().makeDatabase({ empty: true }))
 
 async function makeWorldOn(kind: (typeof kinds)[number]): Promise<World> {
-  const world = makeWorld()
-  if (kind === 'SQLite') return world
-  const place = await emptyDatabase()
-  await world.move(world.place, place)
-  return { ...world, place }
+  return kind === 'SQLite' ? makeWorld() : withStoreAt(makeWorld(), await emptyDatabase())
 }
 
 /** How a command is run on a place. */

@@ -12,7 +12,7 @@ import type { Store } from '../../src/store/store.ts'
 import { Witness } from '../../src/store/witness.ts'
 import { beforeQuery, beforeRead, settledOrWaiting } from '../support/between.ts'
 import { readContent } from '../support/content.ts'
-import { isLive, sourceAt, targetAt, useWorlds, type World } from '../support/move.ts'
+import { isLive, sourceAt, targetAt, useWorlds, type World, withStoreAt } from '../support/move.ts'
 import { connect, placeOf, usePostgres } from '../support/postgres.ts'
 
 const postgres = usePostgres()
@@ -23,11 +23,7 @@ const emptyDatabase = async (): Promise<StorePlace> => placeOf(await postgres().
 
 /** A world whose store lies in a place of that kind. */
 async function makeWorldOn(kind: (typeof kinds)[number]): Promise<World> {
-  const world = makeWorld()
-  if (kind === 'SQLite') return world
-  const place = await emptyDatabase()
-  await world.move(world.place, place)
-  return { ...world, place }
+  return kind === 'SQLite' ? makeWorld() : withStoreAt(makeWorld(), await emptyDatabase())
 }
 
 async function openSource(place: StorePlace): Promise<CopySource> {

@@ -47,6 +47,12 @@ export function useWorlds(): (folder?: string) => World {
   return (folder = template) => makeWorld(folder)
 }
 
+/** The same world, with its store moved to another place. */
+export async function withStoreAt(world: World, place: StorePlace): Promise<World> {
+  await world.move(world.place, place)
+  return { ...world, place }
+}
+
 /** Whether a server could serve what was copied from there. A place with tables and nothing in them holds none of it. */
 export async function isLive(place: StorePlace, witness: string): Promise<boolean> {
   try {
